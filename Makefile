@@ -1,0 +1,60 @@
+# make demo    play a test stream (or URL=rtsp://…), save demo.png, print the figures
+# make test    all tests
+# make bench   rtspsrc2 against rtspsrc, and the Criterion benches
+# make install into GStreamer's plugin folder (PREFIX, DESTDIR)
+
+CARGO ?= cargo
+PREFIX ?= /usr
+ELEMENT ?= rtspsrc2
+# Arguments of the comparison, for example BENCH="--quick --row tcp"
+BENCH ?=
+
+.PHONY: help build demo test bench install fmt clippy doc clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 4
+	@echo "make build | fmt | clippy | doc | clean"
+
+build:
+	build-aux/packages.sh build
+	$(CARGO) build --release --lib
+
+demo:
+	ELEMENT='$(ELEMENT)' CARGO='$(CARGO)' build-aux/demo.sh '$(URL)'
+
+# The examples are peers of the tests, and the library is what gst-launch loads in them.
+test:
+	build-aux/packages.sh build run test
+	$(CARGO) build --lib --examples
+	$(CARGO) test --doc
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	    $(CARGO) nextest run; \
+	else \
+	    $(CARGO) test --lib --tests; \
+	fi
+
+bench:
+	build-aux/packages.sh build run
+	$(CARGO) build --release --lib
+	$(CARGO) bench --bench framing --bench sdp --bench reorder
+	$(CARGO) bench --bench compare -- $(BENCH)
+
+install:
+	build-aux/packages.sh build install
+	meson setup build --prefix='$(PREFIX)' --buildtype=release --reconfigure 2>/dev/null \
+	    || meson setup build --prefix='$(PREFIX)' --buildtype=release
+	meson compile -C build
+	meson install -C build --no-rebuild
+
+fmt:
+	$(CARGO) fmt
+
+clippy:
+	$(CARGO) clippy --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps
+
+clean:
+	$(CARGO) clean
+	rm -rf build demo.png

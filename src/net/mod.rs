@@ -1,0 +1,26 @@
+//! Sockets on the shared runtime: names, connections, UDP pairs, multicast.
+//!
+//! Everything here that makes a socket registers it with the tokio runtime of
+//! the calling context, so it is called from a task of the I/O runtime.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::string_slice,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+pub mod address;
+pub mod connect;
+pub mod lock_in;
+pub mod multicast;
+pub mod outbox;
+pub mod per_process;
+pub mod punch;
+pub mod resolve;
+pub mod tcp;
+pub mod udp;

@@ -1,0 +1,37 @@
+//! RTP and RTCP (RFC 3550), sans-I/O: reordering, clock recovery, reports.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::string_slice,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+mod active;
+mod config;
+pub mod feedback;
+mod members;
+pub mod nack;
+pub mod ntp;
+mod output;
+pub mod packet;
+mod receiver;
+pub mod refclk;
+mod reorder;
+pub mod report;
+pub mod rtcp;
+pub mod rtx;
+pub mod seq;
+mod source;
+pub mod stats;
+pub mod sync;
+mod timeline;
+
+pub use config::{Anchor, Config};
+pub use output::{Event, Lost, Output, Packet};
+pub use receiver::Receiver;
+pub use timeline::{Mapping, SyncMode};

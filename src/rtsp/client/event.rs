@@ -1,0 +1,141 @@
+//! What the client wants done and what it reports.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::error::Error;
+use crate::rtsp::message::{Method, Response};
+use crate::rtsp::range::Range;
+use crate::rtsp::rtp_info::RtpInfo;
+use crate::rtsp::sdp;
+use crate::rtsp::transport::{LowerTransport, Profile};
+
+/// One thing to do, in order.
+#[derive(Debug, Clone)]
+pub enum Output {
+    /// Open a connection and answer with `handle_connected` or `handle_connect_failed`. The host
+    /// has no brackets; a link-local one ends in `%zone`.
+    Connect {
+        host: String,
+        port: u16,
+        tls: bool,
+    },
+    /// One whole message.
+    Send(Vec<u8>),
+    /// Close the connection when all that was sent before has been written. Nothing that is still
+    /// read from it may be handed to the client.
+    Disconnect,
+    Event(Event),
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// Answer with `select`. Comes again after a redirect, and then replaces all before.
+    Described {
+        sdp: Arc<sdp::Session>,
+        base: String,
+    },
+    /// Answer with `offer`. `channels` is a free pair for TCP.
+    NeedOffer {
+        media: usize,
+        lower: LowerTransport,
+        channels: (u8, u8),
+    },
+    /// From now on media can arrive.
+    MediaSetUp {
+        media: usize,
+        granted: Granted,
+        url: String,
+    },
+    /// This one cannot be had; the others go on.
+    MediaSkipped {
+        media: usize,
+        error: Error,
+    },
+    /// All SETUPs are done and at least one succeeded.
+    Ready,
+    /// The server plays. `info` holds the entries of RTP-Info by media.
+    Playing {
+        range: Option<Range>,
+        info: Vec<(usize, RtpInfo)>,
+        scale: Option<f64>,
+        speed: Option<f64>,
+    },
+    /// `remote` is false when the server cannot pause: it sends on, and what comes is to be dropped.
+    Paused {
+        remote: bool,
+    },
+    /// A media is asked for with another transport.
+    TransportSwitched {
+        from: LowerTransport,
+        to: LowerTransport,
+        why: String,
+    },
+    /// All that was set up is void. `to` is redacted.
+    Redirected {
+        to: String,
+    },
+    /// A deviation of the server that was worked around; each is named once.
+    Quirk(&'static str),
+    /// The server sent a request. It has been answered.
+    ServerRequest {
+        method: Method,
+    },
+    /// The answer to `get_parameter` or `set_parameter`.
+    Reply {
+        id: u64,
+        result: Result<Response, Error>,
+    },
+    Warning(String),
+    /// The session was up and is gone. `Closed` follows.
+    SessionLost(Error),
+    /// What was asked for cannot be had. `Closed` follows.
+    Failed(Error),
+    /// Nothing follows.
+    Closed,
+}
+
+/// What a SETUP was granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Granted {
+    pub profile: Profile,
+    /// Only a hint (RFC 2326 §12.39): servers name wrong ones.
+    pub ssrc: Option<u32>,
+    pub path: Path,
+}
+
+/// Where the media comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Path {
+    Tcp {
+        rtp: u8,
+        rtcp: Option<u8>,
+    },
+    Udp {
+        /// The expected source.
+        server: IpAddr,
+        /// None: any port of that address.
+        rtp: Option<u16>,
+        rtcp: Option<u16>,
+        /// False where nothing may be sent: to a third host, or to a port that is not known.
+        send_to_server: bool,
+    },
+    Multicast {
+        group: IpAddr,
+        rtp: u16,
+        rtcp: u16,
+        ttl: u8,
+        source: Option<IpAddr>,
+    },
+}
+
+impl Path {
+    pub fn lower(&self) -> LowerTransport {
+        match self {
+            Path::Tcp { .. } => LowerTransport::Tcp,
+            Path::Udp { .. } => LowerTransport::Udp,
+            Path::Multicast { .. } => LowerTransport::UdpMulticast,
+        }
+    }
+}

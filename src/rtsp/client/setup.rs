@@ -1,0 +1,437 @@
+//! SETUP of each stream: transports in turn, control URLs, and what the reply grants.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use super::describe::{Presentation, cleanup};
+use super::error::{Error, ErrorKind, Phase};
+use super::event::{Event, Granted, Path};
+use super::grant::{Asked, Quirks, judge};
+use super::pending::{Call, Purpose};
+use super::{Client, Link, State, Step};
+use crate::rtsp::message::{Method, Response};
+use crate::rtsp::sdp;
+use crate::rtsp::session_header;
+use crate::rtsp::transport::{LowerTransport, Offer, Profile};
+use crate::rtsp::url::Join;
+
+/// A media that was selected.
+pub(super) struct Stream {
+    pub media: usize,
+    pub control: Option<String>,
+    pub profile: Profile,
+    /// Multicast group and ttl of the description, and its port.
+    pub group: Option<(IpAddr, Option<u8>)>,
+    pub port: u16,
+    pub state: StreamState,
+    /// Transports that were refused.
+    pub tried: Vec<LowerTransport>,
+    pub error: Option<Error>,
+}
+
+pub(super) enum StreamState {
+    Waiting,
+    /// `offer` is awaited.
+    Asked(LowerTransport),
+    Offered(Offer),
+    SetUp(Granted),
+    Skipped,
+}
+
+impl Stream {
+    pub fn new(media: &sdp::Media, session: &sdp::Session, control: Option<&str>) -> Self {
+        Self {
+            media: media.index,
+            control: control.map(str::to_string),
+            profile: media.proto.map(|proto| proto.profile).unwrap_or_default(),
+            group: media.multicast_group(session).map(|c| (c.address, c.ttl)),
+            port: media.port,
+            state: StreamState::Waiting,
+            tried: Vec::new(),
+            error: None,
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        !matches!(self.state, StreamState::SetUp(_) | StreamState::Skipped)
+    }
+}
+
+impl Presentation {
+    /// What to try next: the one that worked before, then those allowed in their order.
+    fn next_transport(
+        &self,
+        stream: &Stream,
+        allowed: &[LowerTransport],
+    ) -> Option<LowerTransport> {
+        let preferred = self.preferred.filter(|lower| allowed.contains(lower));
+        preferred
+            .into_iter()
+            .chain(allowed.iter().copied())
+            .find(|lower| !stream.tried.contains(lower))
+    }
+
+    fn channels_used(&self) -> Vec<u8> {
+        let mut used = Vec::new();
+        for (_, granted) in self.granted() {
+            if let Path::Tcp { rtp, rtcp } = granted.path {
+                used.push(rtp);
+                used.extend(rtcp);
+            }
+        }
+        used
+    }
+
+    /// The lowest free pair: 2n and 2n+1 for the n-th stream unless the server chose others.
+    fn channels_free(&self) -> Option<(u8, u8)> {
+        let used = self.channels_used();
+        (0..=254u8)
+            .step_by(2)
+            .map(|rtp| (rtp, rtp | 1))
+            .find(|(rtp, rtcp)| !used.contains(rtp) && !used.contains(rtcp))
+    }
+}
+
+impl Client {
+    /// Works on the first stream that is neither set up nor skipped.
+    pub(super) fn next_setup(&mut self, now: Instant) {
+        let Some(presentation) = &self.presentation else {
+            return;
+        };
+        let Some((index, stream)) = presentation
+            .streams
+            .iter()
+            .enumerate()
+            .find(|(_, stream)| stream.is_open())
+        else {
+            return self.setups_done(now);
+        };
+        let media = stream.media;
+        match &stream.state {
+            StreamState::Waiting => {
+                let lower = presentation.next_transport(stream, &self.config.transports);
+                let channels = presentation.channels_free();
+                match (lower, channels) {
+                    (Some(lower), Some(channels)) => {
+                        self.set_stream(index, StreamState::Asked(lower));
+                        self.emit(Event::NeedOffer {
+                            media,
+                            lower,
+                            channels,
+                        });
+                    }
+                    _ => {
+                        self.no_transport_left(index, now);
+                        self.advance(now);
+                    }
+                }
+            }
+            StreamState::Offered(offer) => {
+                let transport = offer.to_header(stream.profile);
+                let url = presentation.stream_url(stream, presentation.join);
+                let Some(url) = url.filter(|_| self.ready_link()) else {
+                    return;
+                };
+                let mut request = self.session_request(Method::Setup, &url);
+                request.headers.push("Transport", transport);
+                if self.config.blocksize > 0 {
+                    request
+                        .headers
+                        .push("Blocksize", self.config.blocksize.to_string());
+                }
+                self.send(Purpose::Setup { stream: index }, request, now);
+            }
+            StreamState::Asked(_) | StreamState::SetUp(_) | StreamState::Skipped => {}
+        }
+    }
+
+    /// The answer to `Event::NeedOffer`. None: that transport cannot be had here.
+    pub fn offer(&mut self, media: usize, offer: Option<Offer>, now: Instant) {
+        let Some((index, lower)) = self.presentation.as_ref().and_then(|presentation| {
+            presentation
+                .streams
+                .iter()
+                .enumerate()
+                .find_map(|(index, stream)| match stream.state {
+                    StreamState::Asked(lower) if stream.media == media => Some((index, lower)),
+                    _ => None,
+                })
+        }) else {
+            return;
+        };
+        match offer.filter(|offer| offer.lower_transport() == lower) {
+            Some(offer) => self.set_stream(index, StreamState::Offered(offer)),
+            None => self.next_transport(index, lower, format!("{lower} cannot be had here"), None),
+        }
+        self.advance(now);
+    }
+
+    pub(super) fn on_setup(&mut self, index: usize, call: Call, response: Response, now: Instant) {
+        let Some(presentation) = self.presentation.as_mut() else {
+            return;
+        };
+        let Some(stream) = presentation.streams.get(index) else {
+            return;
+        };
+        let StreamState::Offered(offer) = &stream.state else {
+            return;
+        };
+        if response.is_success() {
+            return self.on_setup_accepted(index, call, response, now);
+        }
+        let lower = offer.lower_transport();
+        let first = !self.established;
+        let error = Error::refused(Phase::Setup, &Method::Setup, &call.request.uri, &response);
+        match response.status {
+            461..=463 => {
+                self.next_transport(index, lower, transport_refused(&response), Some(error))
+            }
+            // The other rule to join base and control (RFC 7826 §D.1.1).
+            400 | 404
+                if first && !presentation.join_switched && has_other_url(presentation, stream) =>
+            {
+                presentation.join_switched = true;
+                presentation.join = Join::Rfc3986;
+            }
+            400 | 405 | 406 | 415 | 500 | 501 if first && !presentation.fallback_used => {
+                presentation.fallback_used = true;
+                presentation.join = Join::Append;
+                self.next_transport(index, lower, transport_refused(&response), Some(error));
+            }
+            413 | 414 | 416 if self.config.blocksize > 0 => self.config.blocksize = 0,
+            _ => {
+                if first {
+                    presentation.join = Join::Append;
+                }
+                self.give_up(index, error, now);
+            }
+        }
+    }
+
+    fn on_setup_accepted(&mut self, index: usize, call: Call, response: Response, now: Instant) {
+        let refused = |why: String| {
+            Error::new(ErrorKind::Protocol, Phase::Setup, &call.request.uri, why)
+                .method(&Method::Setup)
+        };
+        if let Err(why) = self.adopt_session(&response) {
+            // Without its identifier that session cannot be ended either.
+            return self.give_up(index, refused(why), now);
+        }
+        self.keep_alive
+            .start(self.session_timeout(), &self.methods, call.sent, now);
+
+        let Link::Up { local, peer } = self.link else {
+            return;
+        };
+        let Some(presentation) = &self.presentation else {
+            return;
+        };
+        let Some(stream) = presentation.streams.get(index) else {
+            return;
+        };
+        let StreamState::Offered(offer) = &stream.state else {
+            return;
+        };
+        let mut quirks = Quirks::new();
+        let asked = Asked {
+            offer,
+            profile: stream.profile,
+            peer,
+            local,
+            tcp_allowed: self.config.transports.contains(&LowerTransport::Tcp),
+            channels_used: &presentation.channels_used(),
+            channels_free: presentation.channels_free(),
+            group: stream.group,
+            port: stream.port,
+        };
+        let judged = judge(&asked, &response.headers, &mut quirks);
+        let media = stream.media;
+        for quirk in quirks {
+            self.quirk(quirk);
+        }
+        match judged {
+            Ok(granted) => {
+                if let Some(presentation) = &mut self.presentation {
+                    presentation.preferred = Some(granted.path.lower());
+                }
+                self.state = State::Ready;
+                self.set_stream(index, StreamState::SetUp(granted.clone()));
+                self.emit(Event::MediaSetUp {
+                    media,
+                    granted,
+                    url: call.request.uri,
+                });
+            }
+            Err(why) => {
+                self.end_unusable_session(&call.request.uri, now);
+                self.give_up(index, refused(why), now);
+            }
+        }
+    }
+
+    /// Keeps the first identifier; servers that change it later mean the same session.
+    pub(super) fn adopt_session(&mut self, response: &Response) -> Result<(), String> {
+        let value = response.headers.get("Session").unwrap_or_default();
+        let named = !value
+            .split(|byte| *byte == b';')
+            .next()
+            .unwrap_or_default()
+            .trim_ascii()
+            .is_empty();
+        match (&mut self.session, session_header::parse(value)) {
+            (Some(session), Some(other)) => {
+                session.timeout = session.timeout.min(other.timeout);
+                if session.id != other.id {
+                    self.quirk("session-id-changes");
+                }
+            }
+            (None, Some(session)) if !self.established => self.session = Some(session),
+            (None, None) if named => return Err("the session identifier cannot be used".into()),
+            (Some(_), None) if named => self.quirk("session-id-changes"),
+            _ => self.quirk("setup-reply-without-session"),
+        }
+        self.established = true;
+        Ok(())
+    }
+
+    /// Ends what a reply granted that must not be used: the stream, or with the only stream the
+    /// session.
+    fn end_unusable_session(&mut self, stream_url: &str, now: Instant) {
+        let only = self
+            .presentation
+            .as_ref()
+            .is_none_or(|presentation| presentation.granted().next().is_none());
+        let url = if only {
+            self.aggregate_url()
+        } else {
+            stream_url.to_string()
+        };
+        let id = self.session_id().unwrap_or_default();
+        let teardown = cleanup(&self.request(Method::Teardown, &url), id);
+        if only {
+            self.session = None;
+            self.established = false;
+            self.keep_alive.stop();
+        }
+        if let Some(request) = teardown {
+            self.send(Purpose::Cleanup, request, now);
+        }
+    }
+
+    /// The transport was refused; the next SETUP of the stream uses another.
+    fn next_transport(
+        &mut self,
+        index: usize,
+        from: LowerTransport,
+        why: String,
+        error: Option<Error>,
+    ) {
+        let Some(presentation) = self.presentation.as_mut() else {
+            return;
+        };
+        let Some(stream) = presentation.streams.get_mut(index) else {
+            return;
+        };
+        stream.tried.push(from);
+        stream.error = error.or(stream.error.take());
+        stream.state = StreamState::Waiting;
+        let Some(stream) = presentation.streams.get(index) else {
+            return;
+        };
+        if let Some(to) = presentation.next_transport(stream, &self.config.transports) {
+            self.emit(Event::TransportSwitched { from, to, why });
+        }
+    }
+
+    fn no_transport_left(&mut self, index: usize, now: Instant) {
+        let Some(presentation) = self.presentation.as_mut() else {
+            return;
+        };
+        let Some(stream) = presentation.streams.get_mut(index) else {
+            return;
+        };
+        let tried: Vec<_> = stream.tried.iter().map(LowerTransport::to_string).collect();
+        let why = match tried.is_empty() {
+            true => "no transport is allowed".to_string(),
+            false => format!("no transport is left, tried {}", tried.join(", ")),
+        };
+        let error = stream.error.take();
+        let url = presentation.base.clone();
+        let error =
+            error.unwrap_or_else(|| Error::new(ErrorKind::NoTransport, Phase::Setup, &url, ""));
+        self.give_up(index, error.because(why), now);
+    }
+
+    /// One stream less; but what the first meets, the others would meet too.
+    pub(super) fn give_up(&mut self, index: usize, error: Error, now: Instant) {
+        let for_all = matches!(
+            error.kind,
+            ErrorKind::NotAuthorized
+                | ErrorKind::Forbidden
+                | ErrorKind::Busy
+                | ErrorKind::ServerError
+                | ErrorKind::SessionLost
+        );
+        if index == 0 && for_all {
+            return self.fail(error, now);
+        }
+        let Some(presentation) = self.presentation.as_mut() else {
+            return;
+        };
+        let Some(stream) = presentation.streams.get_mut(index) else {
+            return;
+        };
+        stream.state = StreamState::Skipped;
+        let media = stream.media;
+        presentation
+            .first_error
+            .get_or_insert_with(|| error.clone());
+        self.emit(Event::MediaSkipped { media, error });
+    }
+
+    fn setups_done(&mut self, now: Instant) {
+        let Some(presentation) = self.presentation.as_mut() else {
+            return;
+        };
+        if presentation.granted().next().is_some() {
+            self.step = Step::Up;
+            self.was_ready = true;
+            self.emit(Event::Ready);
+            return self.advance(now);
+        }
+        let url = presentation.base.clone();
+        let none = || {
+            Error::new(
+                ErrorKind::NoTransport,
+                Phase::Setup,
+                &url,
+                "no media could be set up",
+            )
+        };
+        let error = presentation.first_error.take().unwrap_or_else(none);
+        self.fail(error, now);
+    }
+
+    fn set_stream(&mut self, index: usize, state: StreamState) {
+        if let Some(stream) = self
+            .presentation
+            .as_mut()
+            .and_then(|p| p.streams.get_mut(index))
+        {
+            stream.state = state;
+        }
+    }
+}
+
+fn transport_refused(response: &Response) -> String {
+    format!(
+        "SETUP was answered {} {}",
+        response.status,
+        super::error::printable(&response.reason)
+    )
+}
+
+fn has_other_url(presentation: &Presentation, stream: &Stream) -> bool {
+    let other = presentation.stream_url(stream, Join::Rfc3986);
+    other.is_some() && other != presentation.stream_url(stream, Join::Append)
+}

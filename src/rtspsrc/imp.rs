@@ -1,0 +1,322 @@
+//! GObject glue of `rtspsrc2`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use glib::subclass::prelude::*;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use once_cell::sync::Lazy;
+
+use super::pads;
+use super::properties::{Change, PROPERTIES, Settings};
+use crate::rtsp::url::redact;
+use crate::session::{CAT, Ending, Host, Session};
+
+#[derive(Default)]
+struct State {
+    session: Option<Arc<Session>>,
+    /// The last session, which may still be tearing down.
+    ending: Option<Ending>,
+    clock: Option<gst::Clock>,
+    /// EOS was asked for while no session could take it.
+    eos: bool,
+}
+
+#[derive(Default)]
+pub struct RtspSrc2 {
+    settings: Mutex<Settings>,
+    state: Mutex<State>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl RtspSrc2 {
+    /// The location without its password.
+    pub(super) fn location(&self) -> Option<String> {
+        lock(&self.settings)
+            .location
+            .as_ref()
+            .map(|(text, _)| redact(text))
+    }
+
+    pub(super) fn set_location(&self, location: Option<&str>) -> Result<(), String> {
+        lock(&self.settings).set_location(location)
+    }
+
+    pub(super) fn latency(&self) -> gst::ClockTime {
+        gst::ClockTime::from_mseconds(lock(&self.settings).latency.into())
+    }
+
+    pub(super) fn session(&self) -> Option<Arc<Session>> {
+        lock(&self.state).session.clone()
+    }
+
+    fn start(&self) -> Result<(), gst::StateChangeError> {
+        let config = lock(&self.settings).config().map_err(|reason| {
+            gst::element_imp_error!(self, gst::ResourceError::Settings, ["{reason}"]);
+            gst::StateChangeError
+        })?;
+        let mut state = lock(&self.state);
+        let host = Arc::new(ElementHost {
+            element: self.obj().downgrade(),
+        });
+        let clock = state.clock.clone();
+        let session =
+            Session::start(config, host, clock, state.ending.take()).map_err(|error| {
+                gst::element_imp_error!(
+                    self,
+                    gst::ResourceError::NoSpaceLeft,
+                    ["The threads of rtspsrc2 cannot be started: {error}"]
+                );
+                gst::StateChangeError
+            })?;
+        if std::mem::take(&mut state.eos) {
+            session.eos();
+        }
+        state.session = Some(Arc::new(session));
+        Ok(())
+    }
+
+    /// Ends the generation: its pads go, TEARDOWN is sent in the background.
+    fn stop(&self) {
+        let session = {
+            let mut state = lock(&self.state);
+            state.eos = false;
+            let session = state.session.take();
+            state.ending = session.as_ref().map(|session| session.stop());
+            session
+        };
+        if session.is_some() {
+            for pad in self.obj().src_pads() {
+                pads::remove(self.obj().upcast_ref(), &pad);
+            }
+        }
+    }
+
+    fn wait_for_teardown(&self) {
+        let ending = lock(&self.state).ending.clone();
+        let timeout = Duration::from_nanos(lock(&self.settings).teardown_timeout);
+        if let Some(ending) = ending {
+            ending.wait_until(timeout);
+        }
+    }
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for RtspSrc2 {
+    const NAME: &'static str = "GstRtsp2Src";
+    type Type = super::RtspSrc2;
+    type ParentType = gst::Element;
+    type Interfaces = (gst::URIHandler,);
+}
+
+impl ObjectImpl for RtspSrc2 {
+    fn properties() -> &'static [glib::ParamSpec] {
+        &PROPERTIES
+    }
+
+    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        let changed = lock(&self.settings).set(pspec.name(), value);
+        let session = self.session();
+        match changed {
+            Ok(Change::NextStart) => {}
+            Ok(Change::Latency) => {
+                if let Some(session) = session {
+                    session.set_latency(Duration::from(self.latency()));
+                }
+            }
+            Ok(Change::BufferLists(on)) => {
+                if let Some(session) = session {
+                    session.set_buffer_lists(on);
+                }
+            }
+            Ok(Change::Credentials) => {
+                let credentials = lock(&self.settings).credentials();
+                if let Some(session) = session {
+                    session.set_credentials(credentials);
+                }
+            }
+            Err(reason) => gst::error!(CAT, imp = self, "{}: {}", pspec.name(), redact(&reason)),
+        }
+    }
+
+    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        match pspec.name() {
+            "location" => self.location().to_value(),
+            "stats" => {
+                let stats = self.session().map(|session| session.stats());
+                stats
+                    .unwrap_or_else(|| gst::Structure::new_empty("application/x-rtspsrc2-stats"))
+                    .to_value()
+            }
+            name => {
+                let value = lock(&self.settings).get(name);
+                value.unwrap_or_else(|| pspec.default_value().clone())
+            }
+        }
+    }
+
+    fn signals() -> &'static [glib::subclass::Signal] {
+        static SIGNALS: Lazy<Vec<glib::subclass::Signal>> = Lazy::new(|| {
+            vec![
+                glib::subclass::Signal::builder("select-stream")
+                    .param_types([u32::static_type(), gst::Caps::static_type()])
+                    .return_type::<bool>()
+                    .run_last()
+                    .class_handler(|_| Some(true.to_value()))
+                    .accumulator(|_, _, value| {
+                        // The first handler that refuses decides.
+                        if value.get::<bool>().unwrap_or(true) {
+                            std::ops::ControlFlow::Continue(value.clone())
+                        } else {
+                            std::ops::ControlFlow::Break(value.clone())
+                        }
+                    })
+                    .build(),
+            ]
+        });
+        &SIGNALS
+    }
+
+    fn constructed(&self) {
+        self.parent_constructed();
+        self.obj().set_element_flags(gst::ElementFlags::SOURCE);
+    }
+
+    fn dispose(&self) {
+        self.stop();
+    }
+}
+
+impl GstObjectImpl for RtspSrc2 {}
+
+impl ElementImpl for RtspSrc2 {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: Lazy<gst::subclass::ElementMetadata> = Lazy::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "RTSP source",
+                "Source/Network",
+                "Receives live streams from RTSP servers (RFC 2326) and comes back when they drop",
+                "The gst-plugin-rtsp2 developers",
+            )
+        });
+        Some(&METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: Lazy<Vec<gst::PadTemplate>> = Lazy::new(|| {
+            let caps = gst::Caps::new_empty_simple("application/x-rtp");
+            gst::PadTemplate::new(
+                "stream_%u",
+                gst::PadDirection::Src,
+                gst::PadPresence::Sometimes,
+                &caps,
+            )
+            .into_iter()
+            .collect()
+        });
+        &TEMPLATES
+    }
+
+    fn change_state(
+        &self,
+        transition: gst::StateChange,
+    ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        use gst::StateChange::*;
+        match transition {
+            ReadyToPaused => self.start()?,
+            PausedToPlaying => {
+                if let Some(session) = self.session() {
+                    session.play();
+                }
+            }
+            PlayingToPaused => {
+                if let Some(session) = self.session() {
+                    session.pause();
+                }
+            }
+            PausedToReady => self.stop(),
+            ReadyToNull => self.wait_for_teardown(),
+            _ => {}
+        }
+        let success = self.parent_change_state(transition)?;
+        Ok(match transition {
+            // Live: there is no data in PAUSED.
+            ReadyToPaused | PlayingToPaused => gst::StateChangeSuccess::NoPreroll,
+            _ => success,
+        })
+    }
+
+    fn set_clock(&self, clock: Option<&gst::Clock>) -> bool {
+        let session = {
+            let mut state = lock(&self.state);
+            state.clock = clock.cloned();
+            state.session.clone()
+        };
+        if let Some(session) = session {
+            session.set_clock(clock.cloned());
+        }
+        self.parent_set_clock(clock)
+    }
+
+    fn send_event(&self, event: gst::Event) -> bool {
+        gst::debug!(
+            CAT,
+            imp = self,
+            "event {:?} from the application",
+            event.type_()
+        );
+        if event.type_() == gst::EventType::Eos {
+            let mut state = lock(&self.state);
+            match &state.session {
+                Some(session) => session.eos(),
+                None => state.eos = true,
+            }
+            return true;
+        }
+        match self.session() {
+            Some(session) if event.is_downstream() && !event.is_upstream() => {
+                session.event(event);
+                true
+            }
+            Some(session) => pads::upstream_event(&session, None, &event),
+            None => false,
+        }
+    }
+
+    fn query(&self, query: &mut gst::QueryRef) -> bool {
+        pads::query(self, query) || self.parent_query(query)
+    }
+}
+
+/// The element, as the session sees it.
+struct ElementHost {
+    element: glib::WeakRef<super::RtspSrc2>,
+}
+
+impl Host for ElementHost {
+    fn element(&self) -> Option<gst::Element> {
+        self.element.upgrade().map(|element| element.upcast())
+    }
+
+    fn new_pad(&self, name: &str) -> Option<gst::Pad> {
+        self.element
+            .upgrade()
+            .and_then(|element| pads::new(&element, name))
+    }
+
+    fn remove_pad(&self, pad: &gst::Pad) {
+        if let Some(element) = self.element.upgrade() {
+            pads::remove(element.upcast_ref(), pad);
+        }
+    }
+
+    fn select_stream(&self, index: u32, caps: &gst::Caps) -> bool {
+        self.element
+            .upgrade()
+            .is_none_or(|element| element.emit_by_name::<bool>("select-stream", &[&index, caps]))
+    }
+}

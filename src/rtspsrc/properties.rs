@@ -1,0 +1,546 @@
+//! The property table of `rtspsrc2`.
+
+use std::time::Duration;
+
+use glib::prelude::*;
+use gst::prelude::*;
+use gst_rtsp::RTSPLowerTrans;
+use once_cell::sync::Lazy;
+
+use crate::rtsp::transport::LowerTransport;
+use crate::rtsp::url::{Credentials, SchemeTransport, Url};
+use crate::session::{Config, DeliveryMode};
+
+/// Which transport is tried first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
+#[enum_type(name = "GstRtsp2TransportPreference")]
+pub enum TransportPreference {
+    #[default]
+    #[enum_value(name = "TCP interleaved, then UDP, then multicast", nick = "auto")]
+    Auto,
+    #[enum_value(name = "TCP interleaved first", nick = "tcp")]
+    Tcp,
+    #[enum_value(name = "UDP unicast first", nick = "udp")]
+    Udp,
+    #[enum_value(name = "UDP multicast first", nick = "multicast")]
+    Multicast,
+}
+
+/// What opens the way for UDP through a NAT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
+#[enum_type(name = "GstRtsp2NatMethod")]
+pub enum NatMethod {
+    #[enum_value(name = "None", nick = "none")]
+    None,
+    #[default]
+    #[enum_value(name = "Send Dummy packets", nick = "dummy")]
+    Dummy,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub location: Option<(String, Url)>,
+    protocols: RTSPLowerTrans,
+    transport_preference: TransportPreference,
+    retry: u32,
+    timeout: u64,
+    tcp_timeout: u64,
+    pub latency: u32,
+    nat_method: NatMethod,
+    do_rtcp: bool,
+    do_rtsp_keep_alive: bool,
+    do_retransmission: bool,
+    rtp_blocksize: u32,
+    user_id: Option<String>,
+    user_pw: Option<String>,
+    user_agent: String,
+    port_range: Option<(u16, u16)>,
+    udp_buffer_size: i32,
+    probation: u32,
+    multicast_iface: Option<String>,
+    add_reference_timestamp_meta: bool,
+    pub teardown_timeout: u64,
+    connect_attempts: i32,
+    reconnect_attempts: i32,
+    reconnect_initial_delay: u64,
+    reconnect_max_delay: u64,
+    stall_timeout: u64,
+    delivery: DeliveryMode,
+    buffer_lists: bool,
+    media: String,
+}
+
+const MS: u64 = 1_000_000;
+const SECOND: u64 = 1_000 * MS;
+const DEFAULT_USER_AGENT: &str = concat!("gst-plugin-rtsp2/", env!("CARGO_PKG_VERSION"));
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            location: None,
+            protocols: RTSPLowerTrans::TCP | RTSPLowerTrans::UDP | RTSPLowerTrans::UDP_MCAST,
+            transport_preference: TransportPreference::default(),
+            retry: 20,
+            timeout: 5_000_000,
+            tcp_timeout: 20_000_000,
+            latency: 200,
+            nat_method: NatMethod::default(),
+            do_rtcp: true,
+            do_rtsp_keep_alive: true,
+            do_retransmission: true,
+            rtp_blocksize: 0,
+            user_id: None,
+            user_pw: None,
+            user_agent: DEFAULT_USER_AGENT.into(),
+            port_range: None,
+            udp_buffer_size: 512 * 1024,
+            probation: 2,
+            multicast_iface: None,
+            add_reference_timestamp_meta: false,
+            teardown_timeout: 100 * MS,
+            connect_attempts: 1,
+            reconnect_attempts: -1,
+            reconnect_initial_delay: 500 * MS,
+            reconnect_max_delay: 30 * SECOND,
+            stall_timeout: 10 * SECOND,
+            delivery: DeliveryMode::default(),
+            buffer_lists: true,
+            media: "all".into(),
+        }
+    }
+}
+
+/// What a change of a property asks of a running session.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Nothing before the next start.
+    NextStart,
+    Latency,
+    BufferLists(bool),
+    Credentials,
+}
+
+impl Settings {
+    pub fn set_location(&mut self, location: Option<&str>) -> Result<(), String> {
+        self.location = match location {
+            None | Some("") => None,
+            Some(text) => {
+                let url = Url::parse(text).map_err(|error| error.to_string())?;
+                Some((text.to_string(), url))
+            }
+        };
+        Ok(())
+    }
+
+    pub fn set(&mut self, name: &str, value: &glib::Value) -> Result<Change, String> {
+        fn get<'a, T: glib::value::FromValue<'a>>(value: &'a glib::Value) -> Result<T, String> {
+            value.get::<T>().map_err(|error| error.to_string())
+        }
+        match name {
+            "location" => self.set_location(get::<Option<&str>>(value)?)?,
+            "protocols" => self.protocols = get(value)?,
+            "transport-preference" => self.transport_preference = get(value)?,
+            "retry" => self.retry = get(value)?,
+            "timeout" => self.timeout = get(value)?,
+            "tcp-timeout" => self.tcp_timeout = get(value)?,
+            "latency" => {
+                self.latency = get(value)?;
+                return Ok(Change::Latency);
+            }
+            "nat-method" => self.nat_method = get(value)?,
+            "do-rtcp" => self.do_rtcp = get(value)?,
+            "do-rtsp-keep-alive" => self.do_rtsp_keep_alive = get(value)?,
+            "do-retransmission" => self.do_retransmission = get(value)?,
+            "rtp-blocksize" => self.rtp_blocksize = get(value)?,
+            "user-id" => {
+                self.user_id = get(value)?;
+                return Ok(Change::Credentials);
+            }
+            "user-pw" => {
+                self.user_pw = get(value)?;
+                return Ok(Change::Credentials);
+            }
+            "user-agent" => {
+                self.user_agent = get::<Option<String>>(value)?
+                    .filter(|agent| !agent.contains(['\r', '\n', '\0']))
+                    .unwrap_or_else(|| DEFAULT_USER_AGENT.into());
+            }
+            "port-range" => self.port_range = parse_port_range(get::<Option<&str>>(value)?)?,
+            "udp-buffer-size" => self.udp_buffer_size = get(value)?,
+            "probation" => self.probation = get(value)?,
+            "multicast-iface" => self.multicast_iface = get(value)?,
+            "add-reference-timestamp-meta" => self.add_reference_timestamp_meta = get(value)?,
+            "teardown-timeout" => self.teardown_timeout = get(value)?,
+            "connect-attempts" => self.connect_attempts = get(value)?,
+            "reconnect-attempts" => self.reconnect_attempts = get(value)?,
+            "reconnect-initial-delay" => self.reconnect_initial_delay = get(value)?,
+            "reconnect-max-delay" => self.reconnect_max_delay = get(value)?,
+            "stall-timeout" => self.stall_timeout = get(value)?,
+            "delivery" => self.delivery = get(value)?,
+            "buffer-lists" => {
+                self.buffer_lists = get(value)?;
+                return Ok(Change::BufferLists(self.buffer_lists));
+            }
+            "media" => {
+                self.media = get::<Option<String>>(value)?.unwrap_or_else(|| "all".into());
+            }
+            other => return Err(format!("no property {other}")),
+        }
+        Ok(Change::NextStart)
+    }
+
+    pub fn get(&self, name: &str) -> Option<glib::Value> {
+        Some(match name {
+            "location" => self
+                .location
+                .as_ref()
+                .map(|(text, _)| text.as_str())
+                .to_value(),
+            "protocols" => self.protocols.to_value(),
+            "transport-preference" => self.transport_preference.to_value(),
+            "retry" => self.retry.to_value(),
+            "timeout" => self.timeout.to_value(),
+            "tcp-timeout" => self.tcp_timeout.to_value(),
+            "latency" => self.latency.to_value(),
+            "nat-method" => self.nat_method.to_value(),
+            "do-rtcp" => self.do_rtcp.to_value(),
+            "do-rtsp-keep-alive" => self.do_rtsp_keep_alive.to_value(),
+            "do-retransmission" => self.do_retransmission.to_value(),
+            "rtp-blocksize" => self.rtp_blocksize.to_value(),
+            "user-id" => self.user_id.to_value(),
+            // A secret is written, never read back.
+            "user-pw" => None::<String>.to_value(),
+            "user-agent" => self.user_agent.to_value(),
+            "port-range" => self
+                .port_range
+                .map(|(min, max)| format!("{min}-{max}"))
+                .to_value(),
+            "udp-buffer-size" => self.udp_buffer_size.to_value(),
+            "probation" => self.probation.to_value(),
+            "multicast-iface" => self.multicast_iface.to_value(),
+            "add-reference-timestamp-meta" => self.add_reference_timestamp_meta.to_value(),
+            "teardown-timeout" => self.teardown_timeout.to_value(),
+            "connect-attempts" => self.connect_attempts.to_value(),
+            "reconnect-attempts" => self.reconnect_attempts.to_value(),
+            "reconnect-initial-delay" => self.reconnect_initial_delay.to_value(),
+            "reconnect-max-delay" => self.reconnect_max_delay.to_value(),
+            "stall-timeout" => self.stall_timeout.to_value(),
+            "delivery" => self.delivery.to_value(),
+            "buffer-lists" => self.buffer_lists.to_value(),
+            "media" => self.media.to_value(),
+            _ => return None,
+        })
+    }
+
+    /// The credentials of the properties; they override those of the URL.
+    pub fn credentials(&self) -> Option<Credentials> {
+        self.user_id.as_ref().map(|user| Credentials {
+            user: user.clone(),
+            password: self.user_pw.clone().unwrap_or_default(),
+        })
+    }
+
+    /// The allowed lower transports in the order in which they are tried.
+    fn transports(&self, url: &Url) -> Vec<LowerTransport> {
+        let by_scheme = match url.forced_transport() {
+            Some(SchemeTransport::Tcp) => RTSPLowerTrans::TCP,
+            Some(SchemeTransport::Udp) => RTSPLowerTrans::UDP | RTSPLowerTrans::UDP_MCAST,
+            _ => RTSPLowerTrans::all(),
+        };
+        let allowed = self.protocols & by_scheme;
+        let mut order = vec![
+            (LowerTransport::Tcp, RTSPLowerTrans::TCP),
+            (LowerTransport::Udp, RTSPLowerTrans::UDP),
+            (LowerTransport::UdpMulticast, RTSPLowerTrans::UDP_MCAST),
+        ];
+        let first = match self.transport_preference {
+            TransportPreference::Auto | TransportPreference::Tcp => 0,
+            TransportPreference::Udp => 1,
+            TransportPreference::Multicast => 2,
+        };
+        order[..=first].rotate_right(1);
+        order
+            .into_iter()
+            .filter(|(_, flag)| allowed.contains(*flag))
+            .map(|(transport, _)| transport)
+            .collect()
+    }
+
+    pub fn config(&self) -> Result<Config, String> {
+        let Some((_, url)) = &self.location else {
+            return Err("No RTSP location was given: set `location` to an rtsp:// URL".into());
+        };
+        if url.is_tls() || url.is_tunnel() {
+            return Err(format!("{url}: TLS and HTTP tunnels are not supported yet"));
+        }
+        let transports = self.transports(url);
+        if transports.is_empty() {
+            return Err(format!(
+                "{url}: the scheme and `protocols` leave no transport; allow one of tcp, udp, udp-mcast"
+            ));
+        }
+        let us = Duration::from_micros;
+        let ns = Duration::from_nanos;
+        Ok(Config {
+            url: url.clone(),
+            credentials: self.credentials(),
+            user_agent: self.user_agent.clone(),
+            transports,
+            keep_alive: self.do_rtsp_keep_alive,
+            response_timeout: us(self.tcp_timeout),
+            udp_timeout: us(self.timeout),
+            blocksize: self.rtp_blocksize,
+            latency: Duration::from_millis(self.latency.into()),
+            probation: self.probation,
+            retransmission: self.do_retransmission,
+            rtcp: self.do_rtcp,
+            nat_punching: self.nat_method == NatMethod::Dummy,
+            port_range: self.port_range,
+            port_tries: self.retry,
+            udp_buffer_size: usize::try_from(self.udp_buffer_size).unwrap_or(0),
+            multicast_iface: self.multicast_iface.clone().filter(|name| !name.is_empty()),
+            reference_timestamps: self.add_reference_timestamp_meta,
+            connect_attempts: self.connect_attempts,
+            reconnect_attempts: self.reconnect_attempts,
+            reconnect_initial_delay: ns(self.reconnect_initial_delay),
+            reconnect_max_delay: ns(self.reconnect_max_delay),
+            stall_timeout: ns(self.stall_timeout),
+            teardown_timeout: ns(self.teardown_timeout),
+            delivery: self.delivery,
+            buffer_lists: self.buffer_lists,
+            media: parse_media(&self.media),
+        })
+    }
+}
+
+/// `min-max`, as `rtspsrc` writes it; both ends belong to the range.
+fn parse_port_range(text: Option<&str>) -> Result<Option<(u16, u16)>, String> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let wrong = || format!("port-range {text:?} is not of the form min-max with min < max");
+    let (min, max) = text.split_once('-').ok_or_else(wrong)?;
+    let min: u16 = min.trim().parse().map_err(|_| wrong())?;
+    let max: u16 = max.trim().parse().map_err(|_| wrong())?;
+    if min == 0 || min >= max {
+        return Err(wrong());
+    }
+    Ok(Some((min, max)))
+}
+
+/// A list of media types; empty for all.
+fn parse_media(text: &str) -> Vec<String> {
+    let kinds: Vec<String> = text
+        .split(|c: char| c == ',' || c == '+' || c.is_whitespace())
+        .filter(|kind| !kind.is_empty())
+        .map(str::to_ascii_lowercase)
+        .collect();
+    if kinds.iter().any(|kind| kind == "all") {
+        Vec::new()
+    } else {
+        kinds
+    }
+}
+
+pub(super) static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
+    use glib::{
+        ParamSpecBoolean as Bool, ParamSpecEnum as Enum, ParamSpecFlags as Flags,
+        ParamSpecInt as Int, ParamSpecString as Text, ParamSpecUInt as UInt,
+        ParamSpecUInt64 as UInt64,
+    };
+    let d = Settings::default();
+    vec![
+        Text::builder("location")
+            .nick("RTSP Location")
+            .blurb("Location of the RTSP url to read")
+            .build(),
+        Flags::builder::<RTSPLowerTrans>("protocols")
+            .nick("Protocols")
+            .blurb("Allowed lower transport protocols")
+            .default_value(d.protocols)
+            .build(),
+        Enum::builder_with_default("transport-preference", d.transport_preference)
+            .nick("Transport Preference")
+            .blurb("Which of the allowed transports is tried first")
+            .build(),
+        UInt::builder("retry")
+            .nick("Retry")
+            .blurb("Max number of retries when allocating RTP ports")
+            .maximum(65_535)
+            .default_value(d.retry)
+            .build(),
+        UInt64::builder("timeout")
+            .nick("Timeout")
+            .blurb("Retry TCP transport after UDP timeout microseconds (0 = disabled)")
+            .default_value(d.timeout)
+            .build(),
+        UInt64::builder("tcp-timeout")
+            .nick("TCP Timeout")
+            .blurb("Fail after timeout microseconds on TCP connections (0 = disabled)")
+            .default_value(d.tcp_timeout)
+            .build(),
+        UInt::builder("latency")
+            .nick("Buffer latency in ms")
+            .blurb("Amount of ms to buffer")
+            .default_value(d.latency)
+            .mutable_playing()
+            .build(),
+        Enum::builder_with_default("nat-method", d.nat_method)
+            .nick("NAT Method")
+            .blurb("Method to use for traversing firewalls and NAT")
+            .build(),
+        Bool::builder("do-rtcp")
+            .nick("Do RTCP")
+            .blurb("Send RTCP packets, disable for old incompatible server.")
+            .default_value(d.do_rtcp)
+            .build(),
+        Bool::builder("do-rtsp-keep-alive")
+            .nick("Do RTSP Keep Alive")
+            .blurb("Send RTSP keep alive packets, disable for old incompatible server.")
+            .default_value(d.do_rtsp_keep_alive)
+            .build(),
+        Bool::builder("do-retransmission")
+            .nick("Retransmission")
+            .blurb("Ask the server to retransmit lost packets")
+            .default_value(d.do_retransmission)
+            .build(),
+        UInt::builder("rtp-blocksize")
+            .nick("RTP Blocksize")
+            .blurb("RTP package size to suggest to server (0 = disabled)")
+            .maximum(65_536)
+            .default_value(d.rtp_blocksize)
+            .build(),
+        Text::builder("user-id")
+            .nick("user-id")
+            .blurb("RTSP location URI user id for authentication")
+            .mutable_playing()
+            .build(),
+        Text::builder("user-pw")
+            .nick("user-pw")
+            .blurb("RTSP location URI user password for authentication; reads back empty")
+            .mutable_playing()
+            .build(),
+        Text::builder("user-agent")
+            .nick("User Agent")
+            .blurb("The User-Agent string to send to the server")
+            .default_value(Some(DEFAULT_USER_AGENT))
+            .build(),
+        Text::builder("port-range")
+            .nick("Port range")
+            .blurb("Client port range that can be used to receive RTP and RTCP data, eg. 3000-3005 (NULL = no restrictions)")
+            .build(),
+        Int::builder("udp-buffer-size")
+            .nick("UDP Buffer Size")
+            .blurb("Size of the kernel UDP receive buffer in bytes, 0=default")
+            .minimum(0)
+            .default_value(d.udp_buffer_size)
+            .build(),
+        UInt::builder("probation")
+            .nick("Number of probations")
+            .blurb("Consecutive packet sequence numbers to accept the source")
+            .default_value(d.probation)
+            .build(),
+        Text::builder("multicast-iface")
+            .nick("Multicast Interface")
+            .blurb("The network interface on which to join the multicast group (NULL = that of the RTSP connection)")
+            .build(),
+        Bool::builder("add-reference-timestamp-meta")
+            .nick("Add Reference Timestamp Meta")
+            .blurb("Add Reference Timestamp Meta to buffers with the original clock timestamp before any adjustments when syncing to an RFC7273 clock or after clock synchronization via RTCP or inband NTP-64 header extensions.")
+            .default_value(d.add_reference_timestamp_meta)
+            .build(),
+        UInt64::builder("teardown-timeout")
+            .nick("Teardown Timeout")
+            .blurb("When transitioning to NULL, wait this many nanoseconds at most for the server's answer to TEARDOWN (0 = do not wait)")
+            .default_value(d.teardown_timeout)
+            .build(),
+        Int::builder("connect-attempts")
+            .nick("Connect Attempts")
+            .blurb("How often a first connection is tried before it is an error (-1 = for ever)")
+            .minimum(-1)
+            .default_value(d.connect_attempts)
+            .build(),
+        Int::builder("reconnect-attempts")
+            .nick("Reconnect Attempts")
+            .blurb("How often a lost stream is tried again before it is an error (-1 = for ever, 0 = never)")
+            .minimum(-1)
+            .default_value(d.reconnect_attempts)
+            .build(),
+        UInt64::builder("reconnect-initial-delay")
+            .nick("Reconnect Initial Delay")
+            .blurb("Nanoseconds before a lost stream is tried again; doubles with each failure")
+            .default_value(d.reconnect_initial_delay)
+            .build(),
+        UInt64::builder("reconnect-max-delay")
+            .nick("Reconnect Max Delay")
+            .blurb("Nanoseconds between two tries at most")
+            .default_value(d.reconnect_max_delay)
+            .build(),
+        UInt64::builder("stall-timeout")
+            .nick("Stall Timeout")
+            .blurb("Nanoseconds without any media from a playing server after which it counts as lost (0 = never)")
+            .default_value(d.stall_timeout)
+            .build(),
+        Enum::builder_with_default("delivery", d.delivery)
+            .nick("Delivery")
+            .blurb("Which threads push buffers downstream")
+            .build(),
+        Bool::builder("buffer-lists")
+            .nick("Buffer Lists")
+            .blurb("Push the packets of a frame as one buffer list; disable for probes that only see buffers")
+            .default_value(d.buffer_lists)
+            .mutable_playing()
+            .build(),
+        Text::builder("media")
+            .nick("Media")
+            .blurb("Kinds of media to set up, e.g. \"video\" or \"video,audio\"; the others cost nothing")
+            .default_value(Some("all"))
+            .build(),
+        glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
+            .nick("Statistics")
+            .blurb("Statistics of the session and of each stream")
+            .read_only()
+            .build(),
+    ]
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transports(settings: &Settings, url: &str) -> Vec<LowerTransport> {
+        settings.transports(&Url::parse(url).unwrap())
+    }
+
+    #[test]
+    fn transports_follow_preference_protocols_and_scheme() {
+        use LowerTransport::*;
+        let mut settings = Settings::default();
+        assert_eq!(transports(&settings, "rtsp://h/"), [Tcp, Udp, UdpMulticast]);
+        assert_eq!(transports(&settings, "rtspt://h/"), [Tcp]);
+        assert_eq!(transports(&settings, "rtspu://h/"), [Udp, UdpMulticast]);
+        settings.transport_preference = TransportPreference::Udp;
+        assert_eq!(transports(&settings, "rtsp://h/"), [Udp, Tcp, UdpMulticast]);
+        settings.transport_preference = TransportPreference::Multicast;
+        assert_eq!(transports(&settings, "rtsp://h/"), [UdpMulticast, Tcp, Udp]);
+        settings.protocols = RTSPLowerTrans::UDP;
+        assert_eq!(transports(&settings, "rtsp://h/"), [Udp]);
+        assert_eq!(transports(&settings, "rtspt://h/"), []);
+    }
+
+    #[test]
+    fn a_port_range_is_min_to_max() {
+        assert_eq!(parse_port_range(None), Ok(None));
+        assert_eq!(parse_port_range(Some("3000-3005")), Ok(Some((3000, 3005))));
+        for wrong in ["3000", "0-10", "3005-3000", "a-b", "1-70000"] {
+            assert!(parse_port_range(Some(wrong)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn media_is_a_list_of_kinds() {
+        assert!(parse_media("all").is_empty());
+        assert!(parse_media("").is_empty());
+        assert_eq!(parse_media("Video, audio"), ["video", "audio"]);
+    }
+}

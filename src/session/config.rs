@@ -1,0 +1,47 @@
+//! What a session is told when it starts.
+
+use std::time::Duration;
+
+use crate::rtsp::transport::LowerTransport;
+use crate::rtsp::url::{Credentials, Url};
+
+use super::delivery::DeliveryMode;
+
+/// The element's settings, as they were when it left READY.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub url: Url,
+    /// From `user-id`, `user-pw`; they override those of the URL.
+    pub credentials: Option<Credentials>,
+    pub user_agent: String,
+    /// Allowed lower transports, the preferred one first.
+    pub transports: Vec<LowerTransport>,
+    pub keep_alive: bool,
+    /// Connecting, and the wait for a response.
+    pub response_timeout: Duration,
+    /// A UDP session without a packet for this long tries TCP; zero never does.
+    pub udp_timeout: Duration,
+    pub blocksize: u32,
+    pub latency: Duration,
+    pub probation: u32,
+    pub retransmission: bool,
+    pub rtcp: bool,
+    pub nat_punching: bool,
+    pub port_range: Option<(u16, u16)>,
+    /// Tries to find a free pair of ports.
+    pub port_tries: u32,
+    pub udp_buffer_size: usize,
+    pub multicast_iface: Option<String>,
+    pub reference_timestamps: bool,
+    pub connect_attempts: i32,
+    pub reconnect_attempts: i32,
+    pub reconnect_initial_delay: Duration,
+    pub reconnect_max_delay: Duration,
+    /// No media for this long while playing is a lost presentation; zero never is.
+    pub stall_timeout: Duration,
+    pub teardown_timeout: Duration,
+    pub delivery: DeliveryMode,
+    pub buffer_lists: bool,
+    /// Kinds of media to SET UP (`video`, `audio`, …), or empty for all.
+    pub media: Vec<String>,
+}

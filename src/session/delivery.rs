@@ -1,0 +1,511 @@
+//! Delivery: what owns a stream's pad and pushes into it.
+//!
+//! All buffers and serialized events of a pad go through its delivery, in
+//! order. Waking another thread for each burst is the largest cost there is,
+//! so a delivery pushes right on its `rtsp2-io` worker while one of a few
+//! permits is free. A downstream that takes its time gets a thread of its own.
+//!
+//! A worker that blocks in a push may hold tokio's I/O driver; the
+//! [watchdog](watch) then wakes an idle worker, which takes the driver over.
+//! Between taking data and the return of the push a delivery wakes no task of
+//! `rtsp2-io`: such a task would wait in the blocked worker's LIFO slot, from
+//! which no other worker can steal.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use gst::prelude::*;
+use once_cell::sync::Lazy;
+use tokio::sync::Notify;
+
+use super::CAT;
+use super::lock::lock;
+use super::queue::{Bounds, Burst, Item, Queue};
+use super::runtime::{Runtimes, STACK_SIZE};
+
+/// A push that takes longer than this is slow.
+const SLOW: Duration = Duration::from_millis(2);
+/// How long a stream keeps its own thread after the last slow push.
+const THREAD_KEEP: Duration = Duration::from_secs(1);
+/// How often the watchdog looks.
+const WATCH_INTERVAL: Duration = Duration::from_millis(2);
+/// How long a delivery waits for a permit before it takes its own thread.
+const PERMIT_WAIT: Duration = Duration::from_millis(2);
+/// Watched permits; more workers than that push no better on any machine.
+const MAX_PERMITS: usize = 32;
+
+static ORIGIN: Lazy<Instant> = Lazy::new(Instant::now);
+
+/// Nanoseconds since the first use, never 0.
+pub(super) fn monotonic() -> u64 {
+    u64::try_from(ORIGIN.elapsed().as_nanos())
+        .unwrap_or(u64::MAX)
+        .saturating_add(1)
+}
+
+/// One slot a permit: 0 while it is free, else when its push began.
+static PERMITS: [AtomicU64; MAX_PERMITS] = [const { AtomicU64::new(0) }; MAX_PERMITS];
+/// Deliveries that may push in place; the watchdog sleeps while there is none.
+static IN_PLACE: AtomicUsize = AtomicUsize::new(0);
+static WATCHDOG: Lazy<Notify> = Lazy::new(Notify::new);
+
+struct Permit(&'static AtomicU64);
+
+impl Permit {
+    fn acquire(permits: usize) -> Option<Self> {
+        let now = monotonic();
+        PERMITS
+            .iter()
+            .take(permits)
+            .find(|slot| slot.compare_exchange(0, now, AcqRel, Relaxed).is_ok())
+            .map(Self)
+    }
+
+    fn push_begins(&self, now: u64) {
+        self.0.store(now, Release);
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.store(0, Release);
+    }
+}
+
+/// Starts the watchdog of this process, unless it runs.
+pub(super) fn ensure_watchdog(runtimes: &Runtimes) {
+    static PROCESS: AtomicU32 = AtomicU32::new(0);
+    let pid = std::process::id();
+    if PROCESS.swap(pid, AcqRel) != pid {
+        runtimes.ctl().spawn(watch(runtimes.io().clone()));
+    }
+}
+
+/// Runs on `rtsp2-ctl` for as long as the runtimes live.
+async fn watch(io: tokio::runtime::Handle) {
+    let slow = u64::try_from(SLOW.as_nanos()).unwrap_or(u64::MAX);
+    loop {
+        if IN_PLACE.load(Acquire) == 0 {
+            WATCHDOG.notified().await;
+        }
+        tokio::time::sleep(WATCH_INTERVAL).await;
+        let now = monotonic();
+        let stuck = PERMITS.iter().any(|slot| {
+            let began = slot.load(Acquire);
+            began != 0 && now.saturating_sub(began) > slow
+        });
+        if stuck {
+            io.spawn(async {});
+        }
+    }
+}
+
+/// How a pad is fed (property `delivery`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
+#[enum_type(name = "GstRtsp2Delivery")]
+pub enum DeliveryMode {
+    #[default]
+    #[enum_value(
+        name = "On a shared worker, on an own thread when downstream blocks",
+        nick = "auto"
+    )]
+    Auto,
+    #[enum_value(name = "Always on a thread of the stream", nick = "thread")]
+    Thread,
+}
+
+/// What a delivery tells the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Downstream wants no more of this stream.
+    Eos,
+    /// The EOS event has gone down the pad.
+    EosSent,
+    /// Downstream failed.
+    Failed(gst::FlowError),
+}
+
+/// Receives what happened to a pad; must not block.
+pub(super) type Report = Box<dyn Fn(Outcome) + Send + Sync>;
+
+pub(super) struct Delivery {
+    pad: gst::Pad,
+    element: glib::WeakRef<gst::Element>,
+    runtimes: Arc<Runtimes>,
+    report: Report,
+    mode: DeliveryMode,
+    buffer_lists: AtomicBool,
+    queue: Mutex<Queue>,
+    /// Wakes the delivery's task.
+    task: Notify,
+    /// Wakes its thread.
+    thread: Condvar,
+    /// Whether the thread is the one that pushes; changes under the queue's lock.
+    threaded: AtomicBool,
+    /// When the last slow push ended.
+    slow_at: AtomicU64,
+    /// When the push that is under way began, 0 if there is none.
+    pushing_since: AtomicU64,
+    /// The last buffer did not get through: the next one is a discontinuity.
+    discont: AtomicBool,
+    ended: AtomicBool,
+}
+
+impl Delivery {
+    pub fn new(
+        pad: gst::Pad,
+        element: &gst::Element,
+        runtimes: Arc<Runtimes>,
+        mode: DeliveryMode,
+        buffer_lists: bool,
+        report: Report,
+    ) -> Arc<Self> {
+        let delivery = Arc::new(Self {
+            pad,
+            element: element.downgrade(),
+            runtimes,
+            report,
+            mode,
+            buffer_lists: AtomicBool::new(buffer_lists),
+            queue: Mutex::default(),
+            task: Notify::new(),
+            thread: Condvar::new(),
+            threaded: AtomicBool::new(false),
+            slow_at: AtomicU64::new(0),
+            pushing_since: AtomicU64::new(0),
+            discont: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+        });
+        if mode == DeliveryMode::Auto && IN_PLACE.fetch_add(1, AcqRel) == 0 {
+            WATCHDOG.notify_one();
+        }
+        delivery.runtimes.io().spawn(delivery.clone().run());
+        delivery
+    }
+
+    pub fn pad(&self) -> &gst::Pad {
+        &self.pad
+    }
+
+    /// Adds `items` and wakes whoever pushes. Returns how many packets were
+    /// dropped since the queue was full.
+    pub fn enqueue(
+        &self,
+        items: impl Iterator<Item = Item>,
+        bounds: impl Fn(&Queue) -> Bounds,
+    ) -> u64 {
+        let mut dropped = 0u64;
+        let threaded = {
+            let mut queue = lock(&self.queue);
+            for item in items {
+                dropped = dropped.saturating_add(queue.push(item, &bounds));
+            }
+            self.threaded.load(Acquire)
+        };
+        if threaded {
+            self.thread.notify_one();
+        } else {
+            self.task.notify_one();
+        }
+        dropped
+    }
+
+    /// Adds an event behind what is queued.
+    pub fn event(&self, event: gst::Event) {
+        self.enqueue(std::iter::once(Item::Event(event)), |_| Bounds {
+            bytes: usize::MAX,
+            time: Duration::MAX,
+        });
+    }
+
+    /// Drops the media that is queued; the next buffer is a discontinuity.
+    pub fn clear_media(&self) {
+        lock(&self.queue).clear_media();
+    }
+
+    /// Ends this delivery: nothing more is pushed, a push under way is left to itself.
+    pub fn close(&self) {
+        let was_closed = {
+            let mut queue = lock(&self.queue);
+            let was = queue.is_closed();
+            queue.close();
+            was
+        };
+        if !was_closed && self.mode == DeliveryMode::Auto {
+            IN_PLACE.fetch_sub(1, AcqRel);
+        }
+        self.thread.notify_one();
+        self.task.notify_one();
+    }
+
+    pub fn has_media(&self) -> bool {
+        lock(&self.queue).has_media()
+    }
+
+    pub fn dropped(&self) -> u64 {
+        lock(&self.queue).dropped()
+    }
+
+    pub fn is_ended(&self) -> bool {
+        self.ended.load(Acquire)
+    }
+
+    pub fn is_linked(&self) -> bool {
+        self.pad.is_linked()
+    }
+
+    /// Whether downstream has held the stream up for longer than `limit`.
+    pub fn is_blocked(&self, limit: Duration) -> bool {
+        let since = self.pushing_since.load(Acquire);
+        since != 0 && Duration::from_nanos(monotonic().saturating_sub(since)) > limit
+    }
+
+    pub fn set_buffer_lists(&self, buffer_lists: bool) {
+        self.buffer_lists.store(buffer_lists, Release);
+    }
+
+    /// The task: pushes in place, or hands over to the thread.
+    async fn run(self: Arc<Self>) {
+        loop {
+            self.task.notified().await;
+            {
+                let queue = lock(&self.queue);
+                if queue.is_closed() {
+                    return;
+                }
+                if queue.is_empty() || self.threaded.load(Acquire) {
+                    continue;
+                }
+            }
+            if self.mode == DeliveryMode::Thread || self.is_slow() {
+                self.hand_over().await;
+                continue;
+            }
+            let permits = self.runtimes.permits().min(MAX_PERMITS);
+            let mut permit = Permit::acquire(permits);
+            if permit.is_none() {
+                tokio::time::sleep(PERMIT_WAIT).await;
+                permit = Permit::acquire(permits);
+            }
+            let Some(permit) = permit else {
+                self.slow_at.store(monotonic(), Release);
+                self.hand_over().await;
+                continue;
+            };
+            let slow = self.drain(Some(&permit));
+            drop(permit);
+            if slow {
+                self.hand_over().await;
+            }
+        }
+    }
+
+    /// Lets the stream's thread push from now on.
+    async fn hand_over(self: &Arc<Self>) {
+        while let Err(error) = self.start_thread() {
+            gst::warning!(
+                CAT,
+                obj = self.pad,
+                "no streaming thread, trying again: {error}"
+            );
+            tokio::time::sleep(THREAD_KEEP).await;
+        }
+    }
+
+    fn is_slow(&self) -> bool {
+        let slow_at = self.slow_at.load(Acquire);
+        slow_at != 0 && Duration::from_nanos(monotonic().saturating_sub(slow_at)) < THREAD_KEEP
+    }
+
+    fn start_thread(self: &Arc<Self>) -> std::io::Result<()> {
+        {
+            let queue = lock(&self.queue);
+            if queue.is_closed() || self.threaded.swap(true, AcqRel) {
+                return Ok(());
+            }
+        }
+        let delivery = self.clone();
+        let spawned = std::thread::Builder::new()
+            .name(format!("rtspsrc2:{}", self.pad.name()))
+            .stack_size(STACK_SIZE)
+            .spawn(move || delivery.run_thread());
+        if spawned.is_err() {
+            let _queue = lock(&self.queue);
+            self.threaded.store(false, Release);
+        }
+        spawned.map(drop)
+    }
+
+    fn run_thread(self: Arc<Self>) {
+        self.post_stream_status(gst::StreamStatusType::Create);
+        self.post_stream_status(gst::StreamStatusType::Enter);
+        loop {
+            {
+                let mut queue = lock(&self.queue);
+                while queue.is_empty() && !queue.is_closed() {
+                    if self.mode == DeliveryMode::Auto && !self.is_slow() {
+                        self.threaded.store(false, Release);
+                        drop(queue);
+                        self.post_stream_status(gst::StreamStatusType::Leave);
+                        return;
+                    }
+                    queue = self
+                        .thread
+                        .wait_timeout(queue, THREAD_KEEP)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0;
+                }
+                if queue.is_closed() {
+                    break;
+                }
+            }
+            self.drain(None);
+        }
+        self.post_stream_status(gst::StreamStatusType::Leave);
+    }
+
+    fn post_stream_status(&self, kind: gst::StreamStatusType) {
+        if let Some(element) = self.element.upgrade() {
+            let message = gst::message::StreamStatus::builder(kind, &element)
+                .src(&self.pad)
+                .build();
+            let _ = element.post_message(message);
+        }
+    }
+
+    /// Pushes what is queued. In place it stops after a slow push: true.
+    fn drain(&self, permit: Option<&Permit>) -> bool {
+        let Some(element) = self.element.upgrade() else {
+            lock(&self.queue).clear();
+            return false;
+        };
+        let mut began = monotonic();
+        loop {
+            let Some(item) = lock(&self.queue).pop() else {
+                return false;
+            };
+            if let Some(permit) = permit {
+                permit.push_begins(began);
+            }
+            self.pushing_since.store(began, Release);
+            self.push(&element, item);
+            self.pushing_since.store(0, Release);
+            let ended = monotonic();
+            if Duration::from_nanos(ended.saturating_sub(began)) > SLOW {
+                self.slow_at.store(ended, Release);
+                if permit.is_some() {
+                    return !lock(&self.queue).is_empty();
+                }
+            }
+            began = ended;
+        }
+    }
+
+    fn push(&self, element: &gst::Element, item: Item) {
+        if self.ended.load(Acquire) {
+            return;
+        }
+        let base_time = element.base_time().map_or(0, |time| time.nseconds());
+        let running = |pts: u64| gst::ClockTime::from_nseconds(pts.saturating_sub(base_time));
+        match item {
+            Item::Burst(mut burst) => {
+                if !self.pad.is_linked() {
+                    self.discont.store(true, Relaxed);
+                    return;
+                }
+                burst.discont |= self.discont.swap(false, Relaxed);
+                let pts = running(burst.pts);
+                let result = self.push_burst(burst, pts);
+                self.after_push(result);
+            }
+            Item::Event(event) => {
+                let eos = event.type_() == gst::EventType::Eos;
+                self.pad.push_event(event);
+                if eos {
+                    self.ended.store(true, Release);
+                    (self.report)(Outcome::EosSent);
+                }
+            }
+            Item::Lost {
+                seq,
+                count,
+                pts,
+                duration,
+            } => {
+                let structure = gst::Structure::builder("GstRTPPacketLost")
+                    .field("seqnum", u32::from(seq))
+                    .field("timestamp", running(pts).nseconds())
+                    .field("duration", duration)
+                    .field("might-have-been-fec", false)
+                    .field("retry", 0u32)
+                    .field("count", count)
+                    .build();
+                self.pad
+                    .push_event(gst::event::CustomDownstream::new(structure));
+            }
+            Item::Gap { start, duration } => {
+                let duration = gst::ClockTime::from_nseconds(duration);
+                self.pad.push_event(
+                    gst::event::Gap::builder(running(start))
+                        .duration(duration)
+                        .build(),
+                );
+            }
+        }
+    }
+
+    fn push_burst(
+        &self,
+        burst: Burst,
+        pts: gst::ClockTime,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let mut discont = burst.discont;
+        let stamp = |buffer: &mut gst::Buffer, discont: bool| {
+            let buffer = buffer.make_mut();
+            buffer.set_pts(pts);
+            if discont {
+                buffer.set_flags(gst::BufferFlags::DISCONT | gst::BufferFlags::RESYNC);
+            }
+        };
+        let mut buffers = burst.buffers;
+        if buffers.len() > 1 && self.buffer_lists.load(Relaxed) {
+            let mut list = gst::BufferList::new_sized(buffers.len());
+            let writable = list.make_mut();
+            for mut buffer in buffers {
+                stamp(&mut buffer, std::mem::take(&mut discont));
+                writable.add(buffer);
+            }
+            return self.pad.push_list(list);
+        }
+        let mut result = Ok(gst::FlowSuccess::Ok);
+        for mut buffer in buffers.drain(..) {
+            stamp(&mut buffer, std::mem::take(&mut discont));
+            result = self.pad.push(buffer);
+            if result.is_err() {
+                break;
+            }
+        }
+        result
+    }
+
+    fn after_push(&self, result: Result<gst::FlowSuccess, gst::FlowError>) {
+        match result {
+            Ok(_) => {}
+            // Dropped; tried again when the pad is linked or flows again.
+            Err(gst::FlowError::NotLinked | gst::FlowError::Flushing) => {
+                self.discont.store(true, Relaxed);
+            }
+            Err(gst::FlowError::Eos) => {
+                self.ended.store(true, Release);
+                // As every source does: sinks report the end when they see it.
+                self.pad.push_event(gst::event::Eos::new());
+                (self.report)(Outcome::Eos);
+            }
+            Err(error) => {
+                self.ended.store(true, Release);
+                (self.report)(Outcome::Failed(error));
+            }
+        }
+    }
+}

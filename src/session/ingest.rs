@@ -1,0 +1,520 @@
+//! From packets to bursts: the reader's side of one stream.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::*};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::CAT;
+use super::delivery::{Delivery, monotonic};
+use super::keyframe::Encoding;
+use super::lock::lock;
+use super::queue::{Bounds, Burst, Item};
+use crate::net::tcp::Payload;
+use crate::rtp::packet::RtpPacket;
+use crate::rtp::rtcp::{self, Rtcp};
+use crate::rtp::stats::{Nanos, Reception};
+use crate::rtp::sync::{Offset, SyncEvent, Synchronizer};
+use crate::rtp::{self, Anchor, Event, Output, Receiver};
+use crate::rtp::{SyncMode, rtx};
+use crate::rtsp::limits;
+
+/// A queue may span this much more than the latency.
+const QUEUE_SLACK: Duration = Duration::from_millis(500);
+const QUEUE_TIME_MIN: Duration = Duration::from_secs(1);
+
+/// What a reader tells the session about a stream.
+#[derive(Debug)]
+pub(super) enum Fact {
+    /// The first packet since the stream was (re)started.
+    Flows { stream: usize },
+    /// All sources of the stream said BYE (RFC 3550 §6.6).
+    Bye { stream: usize },
+    /// An RTCP packet, for the stream's reports.
+    Rtcp { stream: usize, packet: Vec<u8> },
+    /// Missing packets that a retransmission may still bring.
+    Nack { stream: usize, seqs: Vec<u16> },
+    /// The queue was full: packets were dropped.
+    Overflow { stream: usize },
+}
+
+/// The state of a stream that reader and session share.
+pub(super) struct Shared {
+    pub delivery: Arc<Delivery>,
+    reception: Mutex<Receptions>,
+    /// Monotonic time of the last packet of any kind in the current attempt,
+    /// 0 before the first.
+    last_seen: AtomicU64,
+    /// The same of RTP alone.
+    last_rtp: AtomicU64,
+    offset: AtomicI64,
+    offset_mode: AtomicI64,
+    offset_pending: AtomicBool,
+    latency: AtomicU64,
+    /// Packets that were dropped since the element was paused.
+    pub paused_drops: AtomicU64,
+}
+
+#[derive(Default)]
+struct Receptions {
+    before: Reception,
+    current: Reception,
+}
+
+const STEP: i64 = 1;
+
+impl Shared {
+    pub fn new(delivery: Arc<Delivery>, latency: Duration) -> Arc<Self> {
+        let shared = Self {
+            delivery,
+            reception: Mutex::default(),
+            last_seen: AtomicU64::new(0),
+            last_rtp: AtomicU64::new(0),
+            offset: AtomicI64::new(0),
+            offset_mode: AtomicI64::new(0),
+            offset_pending: AtomicBool::new(false),
+            latency: AtomicU64::new(0),
+            paused_drops: AtomicU64::new(0),
+        };
+        shared.set_latency(latency);
+        Arc::new(shared)
+    }
+
+    /// What the current attempt has received.
+    pub fn current(&self) -> Reception {
+        lock(&self.reception).current
+    }
+
+    /// What was received since the start, over all attempts.
+    pub fn total(&self) -> Reception {
+        let receptions = lock(&self.reception);
+        receptions.current.after(&receptions.before)
+    }
+
+    /// A new attempt begins.
+    pub fn start_path(&self) {
+        let mut receptions = lock(&self.reception);
+        receptions.before = receptions.current.after(&receptions.before);
+        receptions.current = Reception::default();
+        self.last_seen.store(0, Release);
+        self.last_rtp.store(0, Release);
+    }
+
+    pub fn last_seen(&self) -> Option<u64> {
+        Some(self.last_seen.load(Acquire)).filter(|&at| at != 0)
+    }
+
+    pub fn last_rtp(&self) -> Option<u64> {
+        Some(self.last_rtp.load(Acquire)).filter(|&at| at != 0)
+    }
+
+    pub fn set_latency(&self, latency: Duration) {
+        self.latency.store(
+            u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX),
+            Release,
+        );
+    }
+
+    fn apply(&self, offset: Offset) {
+        self.offset.store(offset.ns, Relaxed);
+        self.offset_mode
+            .store(if offset.step { STEP } else { 0 }, Relaxed);
+        self.offset_pending.store(true, Release);
+    }
+}
+
+/// What the streams of a session know of each other.
+#[derive(Default)]
+pub(super) struct Group {
+    streams: Mutex<BTreeMap<usize, Arc<Shared>>>,
+    sync: Mutex<Synchronizer>,
+}
+
+impl Group {
+    pub fn add(&self, stream: usize, shared: Arc<Shared>, clock_rate: u32) {
+        lock(&self.sync).add_stream(stream, clock_rate);
+        lock(&self.streams).insert(stream, shared);
+    }
+
+    /// A new start: what was known of the senders' clocks is void.
+    pub fn restart(&self) {
+        *lock(&self.sync) = Synchronizer::new();
+        lock(&self.streams).clear();
+    }
+
+    /// Whether another linked stream has nothing queued: a muxer may be
+    /// waiting for it.
+    fn is_waited_for(&self, stream: &Arc<Shared>) -> bool {
+        lock(&self.streams).values().any(|other| {
+            !Arc::ptr_eq(other, stream)
+                && other.delivery.is_linked()
+                && !other.delivery.is_ended()
+                && !other.delivery.has_media()
+        })
+    }
+}
+
+pub(super) struct Settings {
+    pub index: usize,
+    pub encoding: Encoding,
+    pub reference_timestamps: Option<gst::Caps>,
+    pub receiver: rtp::Config,
+    pub rtx: Option<rtx::Config>,
+}
+
+/// Turns the packets of one stream into bursts for its delivery.
+pub(super) struct Ingest {
+    settings: Settings,
+    receiver: Receiver<Payload>,
+    outputs: Vec<Output<Payload>>,
+    items: Vec<Item>,
+    open: Option<(u64, Burst)>,
+    /// Media from before the reply to PLAY (Some while it is awaited).
+    early: Option<VecDeque<(Payload, Nanos)>>,
+    early_bytes: usize,
+    paused: bool,
+    flows: bool,
+    /// What the current read has brought.
+    seen: bool,
+    seen_rtp: bool,
+    latency: Nanos,
+    shared: Arc<Shared>,
+    group: Arc<Group>,
+    facts: mpsc::Sender<Fact>,
+    cname: Option<(u32, Vec<u8>)>,
+    rtx: Option<rtx::Unwrapper>,
+}
+
+impl Ingest {
+    pub fn new(
+        settings: Settings,
+        shared: Arc<Shared>,
+        group: Arc<Group>,
+        facts: mpsc::Sender<Fact>,
+    ) -> Self {
+        let receiver = Receiver::new(settings.receiver.clone());
+        Self {
+            rtx: settings.rtx.as_ref().map(rtx::Unwrapper::new),
+            latency: settings.receiver.latency,
+            settings,
+            receiver,
+            outputs: Vec::new(),
+            items: Vec::new(),
+            open: None,
+            early: Some(VecDeque::new()),
+            early_bytes: 0,
+            paused: false,
+            flows: false,
+            seen: false,
+            seen_rtp: false,
+            shared,
+            group,
+            facts,
+            cname: None,
+        }
+    }
+
+    /// A media packet; RTCP that stands in its place is seen as such
+    /// (RFC 5761 §4, and devices that mix up their channels).
+    pub fn packet(&mut self, packet: Payload, arrival: Nanos) {
+        if rtcp::is_rtcp(packet.as_ref()) {
+            self.rtcp(packet.as_ref(), arrival);
+        } else if let Some(early) = &mut self.early {
+            let bytes = packet.as_ref().len();
+            self.early_bytes = self.early_bytes.saturating_add(bytes);
+            if self.early_bytes <= limits::EARLY_MEDIA {
+                early.push_back((packet, arrival));
+            }
+        } else {
+            self.rtp(packet, arrival);
+        }
+    }
+
+    fn rtp(&mut self, packet: Payload, arrival: Nanos) {
+        self.seen_rtp = true;
+        if self.paused {
+            self.shared.paused_drops.fetch_add(1, Relaxed);
+            return;
+        }
+        if !self.flows {
+            self.flows = true;
+            self.tell(Fact::Flows {
+                stream: self.settings.index,
+            });
+        }
+        if let Some(rtx) = &mut self.rtx
+            && packet
+                .as_ref()
+                .get(1)
+                .is_some_and(|byte| rtx.is_rtx(byte & 0x7f))
+        {
+            let receiver = &self.receiver;
+            if let Some(original) = rtx.unwrap(packet.as_ref(), |seq| receiver.requested(seq)) {
+                let original = Payload::Copied(original);
+                self.receiver
+                    .handle_retransmission(original, arrival, &mut self.outputs);
+            }
+            return;
+        }
+        self.receiver.handle_rtp(packet, arrival, &mut self.outputs);
+    }
+
+    pub fn rtcp(&mut self, packet: &[u8], arrival: Nanos) {
+        self.seen = true;
+        self.tell(Fact::Rtcp {
+            stream: self.settings.index,
+            packet: packet.to_vec(),
+        });
+        let mut report = None;
+        for part in rtcp::parse(packet) {
+            match part {
+                Rtcp::SenderReport { ssrc, info, .. } => {
+                    self.receiver
+                        .handle_sr(ssrc, info.ntp, info.rtp, arrival, &mut self.outputs);
+                    report = Some((ssrc, info));
+                }
+                Rtcp::Cname { ssrc, cname } => {
+                    self.cname = Some((ssrc, cname.to_vec()));
+                }
+                Rtcp::Bye { ssrcs, .. } => {
+                    for ssrc in ssrcs.iter() {
+                        self.receiver.handle_bye(ssrc, arrival, &mut self.outputs);
+                    }
+                }
+                _ => {}
+            }
+        }
+        if let Some((ssrc, info)) = report {
+            self.synchronize(ssrc, info);
+        }
+    }
+
+    /// Aligns the streams of one sender by its reports (RFC 3550 §6.4.1).
+    fn synchronize(&mut self, ssrc: u32, info: rtcp::SenderInfo) {
+        let Some(mapping) = self.receiver.rtp_to_clock() else {
+            return;
+        };
+        let cname = self
+            .cname
+            .as_ref()
+            .filter(|(of, _)| *of == ssrc)
+            .map(|(_, name)| name.as_slice());
+        let ext_rtp = mapping.extend(info.rtp);
+        let Ok(clock) = Nanos::try_from(mapping.clock_of(ext_rtp)) else {
+            return;
+        };
+        let mut sync = lock(&self.group.sync);
+        sync.handle_sr(
+            self.settings.index,
+            cname,
+            info.ntp,
+            ext_rtp,
+            clock,
+            Instant::now(),
+        );
+        self.distribute(&mut sync);
+    }
+
+    fn distribute(&self, sync: &mut Synchronizer) {
+        let streams = lock(&self.group.streams);
+        while let Some(event) = sync.poll() {
+            match event {
+                SyncEvent::Offset { id, offset } => {
+                    if let Some(shared) = streams.get(&id) {
+                        shared.apply(offset);
+                    }
+                }
+                SyncEvent::Ignored { id, ns } => {
+                    gst::warning!(
+                        CAT,
+                        "stream {id}: an offset of {ns} ns to its siblings is not believed"
+                    );
+                }
+            }
+        }
+    }
+
+    fn tell(&self, fact: Fact) {
+        // A session that is behind learns it from the next one.
+        let _ = self.facts.try_send(fact);
+    }
+
+    /// The reply to PLAY has come: RTP-Info holds for what arrived since.
+    pub fn play(&mut self, seq: Option<u16>, rtptime: Option<u32>) {
+        self.receiver.set_anchor(Anchor {
+            seq,
+            rtptime,
+            pts: 0,
+            after_seek: false,
+        });
+        self.paused = false;
+        for (packet, arrival) in self.early.take().unwrap_or_default() {
+            self.rtp(packet, arrival);
+        }
+        self.early_bytes = 0;
+        self.flush();
+    }
+
+    /// Media is dropped and counted until the next [`play`](Self::play).
+    pub fn pause(&mut self, now: Nanos) {
+        self.paused = true;
+        self.open = None;
+        self.items.clear();
+        self.outputs.clear();
+        self.receiver.reset(now);
+    }
+
+    /// Time starts anew: another clock.
+    pub fn reset(&mut self, now: Nanos) {
+        self.receiver.reset(now);
+    }
+
+    /// When [`timeout`](Self::timeout) is due.
+    pub fn deadline(&self) -> Option<Nanos> {
+        self.receiver.poll_timeout()
+    }
+
+    pub fn timeout(&mut self, now: Nanos) {
+        self.receiver.handle_timeout(now, &mut self.outputs);
+    }
+
+    /// Hands over what the packets of a read have made.
+    pub fn flush(&mut self) {
+        let latency = self.shared.latency.load(Acquire);
+        if latency != self.latency {
+            self.latency = latency;
+            self.receiver.set_latency(latency);
+        }
+        if self.shared.offset_pending.swap(false, AcqRel) {
+            let mode = match self.shared.offset_mode.load(Relaxed) {
+                STEP => SyncMode::Step,
+                _ => SyncMode::Slew,
+            };
+            self.receiver
+                .set_sync_offset(self.shared.offset.load(Relaxed), mode);
+        }
+        let mut outputs = std::mem::take(&mut self.outputs);
+        for output in outputs.drain(..) {
+            match output {
+                Output::Packet(packet) => self.add(packet),
+                Output::Lost(lost) => {
+                    self.close_burst();
+                    self.items.push(Item::Lost {
+                        seq: lost.seq,
+                        count: lost.count,
+                        pts: lost.pts,
+                        duration: lost.duration,
+                    });
+                }
+                Output::Event(event) => self.event(event),
+            }
+        }
+        self.outputs = outputs;
+        self.close_burst();
+        self.publish();
+        if self.items.is_empty() {
+            return;
+        }
+        let mut items = std::mem::take(&mut self.items);
+        let dropped = self
+            .shared
+            .delivery
+            .enqueue(items.drain(..), |_| self.bounds());
+        self.items = items;
+        if dropped > 0 {
+            self.tell(Fact::Overflow {
+                stream: self.settings.index,
+            });
+        }
+    }
+
+    fn publish(&mut self) {
+        let rtp = std::mem::take(&mut self.seen_rtp);
+        if rtp | std::mem::take(&mut self.seen) {
+            let now = monotonic();
+            self.shared.last_seen.store(now, Release);
+            if rtp {
+                self.shared.last_rtp.store(now, Release);
+            }
+            lock(&self.shared.reception).current = self.receiver.reception();
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        let stream = self.settings.index;
+        match event {
+            Event::Bye { .. } => self.tell(Fact::Bye { stream }),
+            Event::Nack { seqs, .. } => self.tell(Fact::Nack { stream, seqs }),
+            Event::NewSource { .. } | Event::TimestampJump { .. } | Event::Resync { .. } => {}
+        }
+    }
+
+    fn add(&mut self, packet: rtp::Packet<Payload>) {
+        let fits = self.open.as_ref().is_some_and(|(ext_rtp, burst)| {
+            *ext_rtp == packet.ext_rtp
+                && !packet.discont
+                && burst.pts == packet.pts
+                && burst.buffers.len() < Burst::MAX
+        });
+        if !fits {
+            self.close_burst();
+        }
+        let encoding = self.settings.encoding;
+        let pinned = packet.data.pinned();
+        let key = || {
+            encoding == Encoding::Other
+                || RtpPacket::parse(packet.data.as_ref())
+                    .is_some_and(|rtp| encoding.starts_key_frame(rtp.payload))
+        };
+        let (_, burst) = self.open.get_or_insert_with(|| {
+            let burst = Burst {
+                pts: packet.pts,
+                buffers: Vec::with_capacity(8),
+                discont: packet.discont,
+                key: key(),
+                pinned: 0,
+            };
+            (packet.ext_rtp, burst)
+        });
+        burst.pinned = burst.pinned.saturating_add(pinned);
+        let mut buffer = match packet.data {
+            Payload::Copied(bytes) => gst::Buffer::from_mut_slice(bytes),
+            Payload::Shared(bytes) => gst::Buffer::from_slice(bytes),
+        };
+        if let (Some(caps), Some(ntp)) = (&self.settings.reference_timestamps, packet.ntp) {
+            if let Some(buffer) = buffer.get_mut() {
+                let time = gst::ClockTime::from_nseconds(crate::rtp::ntp::to_nanos(ntp));
+                gst::ReferenceTimestampMeta::add(buffer, caps, time, gst::ClockTime::NONE);
+            }
+        }
+        if packet.marker {
+            if let Some(buffer) = buffer.get_mut() {
+                buffer.set_flags(gst::BufferFlags::MARKER);
+            }
+        }
+        burst.buffers.push(buffer);
+    }
+
+    fn close_burst(&mut self) {
+        if let Some((_, burst)) = self.open.take() {
+            self.items.push(Item::Burst(burst));
+        }
+    }
+
+    fn bounds(&self) -> Bounds {
+        if self.group.is_waited_for(&self.shared) {
+            return Bounds {
+                bytes: limits::QUEUE_WAITING,
+                time: Duration::MAX,
+            };
+        }
+        let latency = Duration::from_nanos(self.latency).saturating_add(QUEUE_SLACK);
+        Bounds {
+            bytes: limits::QUEUE,
+            time: latency.max(QUEUE_TIME_MIN),
+        }
+    }
+}

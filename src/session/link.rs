@@ -1,0 +1,122 @@
+//! One connection to the server: its reader, its writer and what they say.
+
+use std::future::pending;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinHandle};
+
+use super::clock::ClockCell;
+use super::media::Demux;
+use crate::net::address::Reach;
+use crate::net::connect::{ConnectError, ConnectPermit};
+use crate::net::outbox::{Kind, Outbox, outbox};
+use crate::net::tcp::{self, Inbound};
+
+/// Messages of the server that the session has not taken yet; then the reader waits.
+const INBOUND: usize = 64;
+
+/// A connection attempt that is under way.
+pub(super) struct Connecting(JoinHandle<Result<Link, ConnectError>>);
+
+impl Drop for Connecting {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Connecting {
+    /// Connects on `io`, whose driver then serves the socket. A `permit` from
+    /// the attempt before is used again.
+    pub fn start(
+        io: &Handle,
+        host: String,
+        port: u16,
+        timeout: Duration,
+        reach: Reach,
+        clock: Arc<ClockCell>,
+    ) -> Self {
+        let runtime = io.clone();
+        Self(io.spawn(async move {
+            let permit = ConnectPermit::acquire(&host, port).await;
+            let stream = permit.connect(timeout, reach).await?;
+            // A connection that is gone already is found out by its reader.
+            let unknown = SocketAddr::from(([0, 0, 0, 0], port));
+            let local = stream.local_addr().unwrap_or(unknown);
+            let peer = stream.peer_addr().unwrap_or(unknown);
+            let demux = Arc::new(Mutex::new(Demux::new(clock)));
+            let (sender, inbound) = mpsc::channel(INBOUND);
+            let (read, write) = stream.into_split();
+            let reader = runtime
+                .spawn(tcp::read(read, demux.clone(), sender.clone()))
+                .abort_handle();
+            let (outbox, writer) = outbox();
+            runtime.spawn(async move {
+                if let Err(error) = writer.run(write).await {
+                    let _ = sender.send(Inbound::Closed(error.to_string())).await;
+                }
+            });
+            Ok(Link {
+                outbox,
+                demux,
+                inbound,
+                reader,
+                local,
+                peer,
+                permit: Some(permit),
+            })
+        }))
+    }
+
+    /// The outcome; cancel safe.
+    pub async fn outcome(connecting: &mut Option<Self>) -> Result<Link, ConnectError> {
+        match connecting {
+            Some(Connecting(task)) => match task.await {
+                Ok(outcome) => outcome,
+                // Aborted with its runtime: nobody waits for the outcome.
+                Err(_) => pending().await,
+            },
+            None => pending().await,
+        }
+    }
+}
+
+/// An open connection. Dropping it closes it once all is written.
+pub(super) struct Link {
+    outbox: Outbox,
+    pub demux: Arc<Mutex<Demux>>,
+    inbound: mpsc::Receiver<Inbound>,
+    reader: AbortHandle,
+    pub local: SocketAddr,
+    pub peer: SocketAddr,
+    /// Given back when the presentation is set up or has failed.
+    pub permit: Option<ConnectPermit>,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.outbox.close();
+        self.reader.abort();
+    }
+}
+
+impl Link {
+    /// Queues a whole message or frame; false if the connection takes no more.
+    pub fn send(&self, message: Vec<u8>, kind: Kind) -> bool {
+        self.outbox.send(message, kind).is_ok()
+    }
+
+    /// What the server says next; cancel safe.
+    pub async fn inbound(link: &mut Option<Self>) -> Inbound {
+        match link {
+            Some(link) => match link.inbound.recv().await {
+                Some(inbound) => inbound,
+                None => Inbound::Closed("the connection is closed".into()),
+            },
+            None => pending().await,
+        }
+    }
+}

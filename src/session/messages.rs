@@ -1,0 +1,105 @@
+//! What the session posts on the bus.
+
+use gst::prelude::*;
+
+use crate::rtsp::client::{Error, ErrorKind};
+
+/// The GStreamer error that stands for a protocol error: the domain and code
+/// that an application acts on.
+pub(super) fn error_message(
+    element: &gst::Element,
+    error: &Error,
+    transport: Option<&str>,
+) -> gst::Message {
+    let text = error.to_string();
+    let details = details(error, transport);
+    macro_rules! build {
+        ($code:expr) => {
+            gst::message::Error::builder($code, &text)
+                .src(element)
+                .details(details)
+                .build()
+        };
+    }
+    match error.kind {
+        ErrorKind::NotFound => build!(gst::ResourceError::NotFound),
+        ErrorKind::NotAuthorized | ErrorKind::Forbidden => {
+            build!(gst::ResourceError::NotAuthorized)
+        }
+        ErrorKind::Busy => build!(gst::ResourceError::Busy),
+        ErrorKind::Settings | ErrorKind::NoTransport => build!(gst::ResourceError::Settings),
+        ErrorKind::WrongType => build!(gst::StreamError::WrongType),
+        ErrorKind::Unsupported => build!(gst::StreamError::CodecNotFound),
+        ErrorKind::Timeout | ErrorKind::SessionLost | ErrorKind::ServerTeardown => {
+            build!(gst::ResourceError::Read)
+        }
+        ErrorKind::Connect | ErrorKind::Protocol | ErrorKind::ServerError | ErrorKind::Redirect => {
+            build!(gst::ResourceError::OpenRead)
+        }
+    }
+}
+
+/// Fields an application can act on without reading the text.
+fn details(error: &Error, transport: Option<&str>) -> gst::Structure {
+    let mut details = gst::Structure::builder("details")
+        .field("phase", error.phase.as_str())
+        .field_if_some(
+            "rtsp-method",
+            error
+                .method
+                .as_ref()
+                .map(|method| method.as_str().to_string()),
+        )
+        .field_if_some("rtsp-status-code", error.status.map(u32::from))
+        .field_if_some("rtsp-status-reason", error.reason.clone())
+        .build();
+    if let Some(transport) = transport {
+        details.set("transport", transport);
+    }
+    details
+}
+
+/// An element message of ours: `rtspsrc2-<what>`.
+pub(super) fn element_message(
+    element: &gst::Element,
+    what: &str,
+    fill: impl FnOnce(&mut gst::StructureRef),
+) -> gst::Message {
+    let mut structure = gst::Structure::new_empty(format!("rtspsrc2-{what}"));
+    fill(&mut structure);
+    gst::message::Element::builder(structure)
+        .src(element)
+        .build()
+}
+
+/// A task must not die silently.
+pub(super) fn post_panic(host: &dyn super::Host) {
+    if let Some(element) = host.element() {
+        let message = gst::message::Error::builder(
+            gst::LibraryError::Failed,
+            "Internal error: the RTSP session has crashed",
+        )
+        .src(&element)
+        .build();
+        let _ = element.post_message(message);
+    }
+}
+
+/// As `GST_ELEMENT_FLOW_ERROR` says it.
+pub(super) fn flow_error(
+    element: &gst::Element,
+    pad: &gst::Pad,
+    error: gst::FlowError,
+) -> gst::Message {
+    let reason = format!("streaming stopped, reason {error} ({})", pad.name());
+    let flow = gst::FlowReturn::from(error);
+    gst::message::Error::builder(gst::StreamError::Failed, "Internal data stream error.")
+        .src(element)
+        .debug(&reason)
+        .details(
+            gst::Structure::builder("details")
+                .field("flow-return", flow)
+                .build(),
+        )
+        .build()
+}

@@ -1,0 +1,229 @@
+//! One asynchronous task per element, "the session": it drives the RTSP
+//! client over its sockets, owns every timer and everything that is sent, and
+//! brings the presentation back when it is lost.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::string_slice,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+mod backoff;
+mod clock;
+mod config;
+mod delivery;
+mod ending;
+mod foreign;
+mod ingest;
+mod keyframe;
+mod link;
+mod lock;
+mod media;
+mod messages;
+mod queue;
+mod runtime;
+mod stats;
+mod stream;
+mod task;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use once_cell::sync::Lazy;
+use tokio::sync::mpsc;
+
+pub use config::Config;
+pub use delivery::DeliveryMode;
+pub use ending::Ending;
+
+use crate::rtsp::limits;
+use crate::rtsp::url::Credentials;
+use clock::ClockCell;
+use stats::Snapshot;
+use task::Task;
+
+pub(crate) static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
+    gst::DebugCategory::new(
+        "rtspsrc2",
+        gst::DebugColorFlags::empty(),
+        Some("RTSP source"),
+    )
+});
+
+/// Full requests and replies, without their secrets.
+pub(crate) static MESSAGE_CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
+    gst::DebugCategory::new(
+        "rtsp2-message",
+        gst::DebugColorFlags::empty(),
+        Some("RTSP requests and replies"),
+    )
+});
+
+/// What the session needs of its element. All of it but
+/// [`element`](Self::element) may run code of the application, so the session
+/// calls it from the element's ordered queue of foreign code only.
+pub trait Host: Send + Sync + 'static {
+    /// The element, while it lives.
+    fn element(&self) -> Option<gst::Element>;
+    /// A source pad that has not been added yet.
+    fn new_pad(&self, name: &str) -> Option<gst::Pad>;
+    fn remove_pad(&self, pad: &gst::Pad);
+    /// Whether the application wants the media with this index.
+    fn select_stream(&self, index: u32, caps: &gst::Caps) -> bool;
+}
+
+/// What the element asks of its session.
+#[derive(Debug)]
+enum Command {
+    Play,
+    Pause,
+    Stop,
+    Eos,
+    Event(gst::Event),
+    Latency(Duration),
+    BufferLists(bool),
+    Credentials(Option<Credentials>),
+    /// For one pad, or for all that carry video.
+    ForceKeyUnit(Option<String>),
+}
+
+/// The handle of a running session.
+pub struct Session {
+    commands: mpsc::UnboundedSender<Command>,
+    queued: Arc<std::sync::atomic::AtomicUsize>,
+    generation: Arc<stream::Generation>,
+    clock: Arc<ClockCell>,
+    snapshot: Arc<Snapshot>,
+    ending: Ending,
+}
+
+impl Session {
+    /// Starts to connect. `predecessor` is the last session of the same
+    /// element: its TEARDOWN comes before our SETUP.
+    pub fn start(
+        config: Config,
+        host: Arc<dyn Host>,
+        clock: Option<gst::Clock>,
+        predecessor: Option<Ending>,
+    ) -> io::Result<Self> {
+        let runtimes = runtime::runtimes()?;
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let queued = Arc::default();
+        let (guard, ending) = Ending::new();
+        let clock = Arc::new(ClockCell::new(clock));
+        let generation = Arc::<stream::Generation>::default();
+        let snapshot = Arc::new(Snapshot::new(&config));
+        let task = Task::new(
+            config,
+            host.clone(),
+            runtimes.clone(),
+            task::Inputs {
+                commands: receiver,
+                queued: Arc::clone(&queued),
+                generation: generation.clone(),
+                clock: clock.clone(),
+                snapshot: snapshot.clone(),
+            },
+        );
+        let ctl = runtimes.ctl();
+        let running = ctl.spawn(async move {
+            if let Some(mut predecessor) = predecessor {
+                // A TEARDOWN that is not answered by then is not waited for.
+                let _ = tokio::time::timeout(PREDECESSOR_WAIT, predecessor.ended()).await;
+            }
+            task.run().await;
+        });
+        ctl.spawn(async move {
+            if running.await.is_err_and(|error| error.is_panic()) {
+                messages::post_panic(&*host);
+            }
+            drop(guard);
+        });
+        Ok(Self {
+            commands,
+            queued,
+            generation,
+            clock,
+            snapshot,
+            ending,
+        })
+    }
+
+    fn send(&self, command: Command) {
+        use std::sync::atomic::Ordering::*;
+        // State changes are few and must get through; what an application or
+        // downstream can repeat at will is bounded.
+        let repeatable = matches!(command, Command::Event(_) | Command::ForceKeyUnit(_));
+        if repeatable && self.queued.load(Acquire) >= limits::COMMANDS {
+            return;
+        }
+        self.queued.fetch_add(1, AcqRel);
+        // A session that has ended needs no more commands.
+        let _ = self.commands.send(command);
+    }
+
+    pub fn play(&self) {
+        self.send(Command::Play);
+    }
+
+    pub fn pause(&self) {
+        self.send(Command::Pause);
+    }
+
+    /// Ends the generation at once: nothing more is pushed, no pad is added.
+    /// TEARDOWN goes out in the background.
+    pub fn stop(&self) -> Ending {
+        self.generation.end();
+        self.send(Command::Stop);
+        self.ending.clone().begins_now()
+    }
+
+    /// Ends the streams as `gst-launch -e` asks: what is queued, then EOS.
+    pub fn eos(&self) {
+        self.send(Command::Eos);
+    }
+
+    /// A serialized event of the application, for every pad.
+    pub fn event(&self, event: gst::Event) {
+        self.send(Command::Event(event));
+    }
+
+    pub fn set_latency(&self, latency: Duration) {
+        self.send(Command::Latency(latency));
+    }
+
+    pub fn set_buffer_lists(&self, on: bool) {
+        self.send(Command::BufferLists(on));
+    }
+
+    pub fn set_credentials(&self, credentials: Option<Credentials>) {
+        self.send(Command::Credentials(credentials));
+    }
+
+    /// The decoder behind `pad` cannot go on without a key frame.
+    pub fn force_key_unit(&self, pad: Option<String>) {
+        self.send(Command::ForceKeyUnit(pad));
+    }
+
+    pub fn set_clock(&self, clock: Option<gst::Clock>) {
+        self.clock.set(clock);
+    }
+
+    pub fn stats(&self) -> gst::Structure {
+        self.snapshot.structure()
+    }
+
+    /// Of a presentation whose range has an end.
+    pub fn duration(&self) -> Option<gst::ClockTime> {
+        self.snapshot.duration()
+    }
+}
+
+/// How long a restart waits for the TEARDOWN of the session before it.
+const PREDECESSOR_WAIT: Duration = Duration::from_secs(2);

@@ -1,0 +1,273 @@
+//! The bounded queue between a stream's reader and its delivery.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::rtp::stats::Nanos;
+use crate::rtsp::limits;
+
+/// Packets of one RTP timestamp, at most [`Burst::MAX`] of them.
+pub(super) struct Burst {
+    /// Presentation time on the pipeline clock.
+    pub pts: Nanos,
+    pub buffers: Vec<gst::Buffer>,
+    pub discont: bool,
+    /// Decoding can start here.
+    pub key: bool,
+    /// Bytes of memory that the buffers keep alive.
+    pub pinned: usize,
+}
+
+impl Burst {
+    /// A buffer list ends here at the latest: sinks synchronise only its
+    /// first buffer.
+    pub const MAX: usize = 64;
+}
+
+pub(super) enum Item {
+    Burst(Burst),
+    /// A serialized event, in its place among the media.
+    Event(gst::Event),
+    /// Packets that will not come.
+    Lost {
+        seq: u16,
+        count: u32,
+        pts: Nanos,
+        duration: Nanos,
+    },
+    /// Nothing from `start` on for `duration`: a muxer need not wait.
+    Gap {
+        start: Nanos,
+        duration: Nanos,
+    },
+}
+
+/// Bounds of a queue; what is over them is dropped.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    pub bytes: usize,
+    pub time: Duration,
+}
+
+#[derive(Default)]
+pub(super) struct Queue {
+    items: VecDeque<Item>,
+    pinned: usize,
+    bursts: usize,
+    discont: bool,
+    await_key: bool,
+    dropped: u64,
+    closed: bool,
+}
+
+impl Queue {
+    /// Adds an item. Returns how many packets were dropped to make room.
+    pub fn push(&mut self, item: Item, bounds: impl FnOnce(&Self) -> Bounds) -> u64 {
+        if self.closed {
+            return 0;
+        }
+        let Item::Burst(mut burst) = item else {
+            if self.items.len() < limits::QUEUE_ITEMS {
+                self.items.push_back(item);
+            }
+            return 0;
+        };
+        if self.await_key {
+            if !burst.key {
+                return self.count_drop(&burst);
+            }
+            self.await_key = false;
+        }
+        burst.discont |= std::mem::take(&mut self.discont);
+        self.pinned = self.pinned.saturating_add(burst.pinned);
+        self.bursts = self.bursts.saturating_add(1);
+        self.items.push_back(Item::Burst(burst));
+        // Looking at the siblings costs; only a queue that has grown asks.
+        if self.bursts > 1 && (self.pinned > limits::QUEUE_FREE || self.bursts > 8) {
+            let bounds = bounds(self);
+            if self.is_over(bounds) {
+                return self.drop_to_key_frame();
+            }
+        }
+        0
+    }
+
+    fn count_drop(&mut self, burst: &Burst) -> u64 {
+        let packets = u64::try_from(burst.buffers.len()).unwrap_or(u64::MAX);
+        self.dropped = self.dropped.saturating_add(packets);
+        self.discont = true;
+        packets
+    }
+
+    fn is_over(&self, bounds: Bounds) -> bool {
+        self.pinned > bounds.bytes
+            || self.items.len() > limits::QUEUE_ITEMS
+            || self.span() > bounds.time
+    }
+
+    /// Time between the first and the last burst.
+    fn span(&self) -> Duration {
+        let pts = |item: &Item| match item {
+            Item::Burst(burst) => Some(burst.pts),
+            _ => None,
+        };
+        let first = self.items.iter().find_map(pts);
+        let last = self.items.iter().rev().find_map(pts);
+        match (first, last) {
+            (Some(first), Some(last)) => Duration::from_nanos(last.saturating_sub(first)),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Drops the oldest media up to the next burst where decoding can start;
+    /// events stay.
+    fn drop_to_key_frame(&mut self) -> u64 {
+        let before = self.dropped;
+        let mut events = VecDeque::new();
+        while let Some(item) = self.items.pop_front() {
+            match item {
+                Item::Burst(burst) => {
+                    if burst.key && self.dropped != before {
+                        let mut burst = burst;
+                        burst.discont = true;
+                        self.discont = false;
+                        self.items.push_front(Item::Burst(burst));
+                        break;
+                    }
+                    self.pinned = self.pinned.saturating_sub(burst.pinned);
+                    self.bursts = self.bursts.saturating_sub(1);
+                    self.count_drop(&burst);
+                }
+                Item::Event(_) => events.push_back(item),
+                Item::Lost { .. } | Item::Gap { .. } => {}
+            }
+        }
+        // Nothing left to start from: what comes is useless up to a key frame.
+        self.await_key = self.bursts == 0;
+        while let Some(event) = events.pop_back() {
+            self.items.push_front(event);
+        }
+        self.dropped.saturating_sub(before)
+    }
+
+    pub fn pop(&mut self) -> Option<Item> {
+        let item = self.items.pop_front()?;
+        if let Item::Burst(burst) = &item {
+            self.pinned = self.pinned.saturating_sub(burst.pinned);
+            self.bursts = self.bursts.saturating_sub(1);
+        }
+        Some(item)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    pub fn has_media(&self) -> bool {
+        self.bursts > 0
+    }
+
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Drops what is queued; the next burst is a discontinuity.
+    pub fn clear(&mut self) {
+        self.items.clear();
+        self.pinned = 0;
+        self.bursts = 0;
+        self.discont = true;
+        self.await_key = false;
+    }
+
+    /// Drops the media, keeps the events.
+    pub fn clear_media(&mut self) {
+        self.items.retain(|item| matches!(item, Item::Event(_)));
+        self.pinned = 0;
+        self.bursts = 0;
+        self.discont = true;
+        self.await_key = false;
+    }
+
+    pub fn close(&mut self) {
+        self.clear();
+        self.closed = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn burst(pts: Nanos, key: bool) -> Item {
+        gst::init().unwrap();
+        Item::Burst(Burst {
+            pts,
+            buffers: vec![gst::Buffer::new()],
+            discont: false,
+            key,
+            pinned: 1000,
+        })
+    }
+
+    fn bounds(bytes: usize, ms: u64) -> impl Fn(&Queue) -> Bounds {
+        move |_| Bounds {
+            bytes,
+            time: Duration::from_millis(ms),
+        }
+    }
+
+    #[test]
+    fn a_full_queue_drops_its_oldest_packets_up_to_the_next_key_frame() {
+        let mut queue = Queue::default();
+        for i in 0..40u64 {
+            let dropped = queue.push(burst(i * 40 * MS, i % 10 == 0), bounds(1 << 20, 1000));
+            // 26 bursts span 1000 ms; the 27th is over, 10 go, up to the key frame.
+            assert_eq!(
+                dropped,
+                if i == 26 || i == 36 { 10 } else { 0 },
+                "burst {i}"
+            );
+        }
+        match queue.pop() {
+            Some(Item::Burst(first)) => {
+                assert_eq!(first.pts, 20 * 40 * MS);
+                assert!(first.key && first.discont);
+            }
+            _ => panic!("a burst"),
+        }
+        assert_eq!(queue.dropped(), 20);
+    }
+
+    #[test]
+    fn without_a_key_frame_in_the_queue_all_goes_until_one_comes() {
+        let mut queue = Queue::default();
+        for i in 0..12u64 {
+            queue.push(burst(i * 100 * MS, i == 0), bounds(1 << 20, 1000));
+        }
+        assert!(!queue.has_media());
+        assert_eq!(
+            queue.push(burst(12 * 100 * MS, false), bounds(1 << 20, 1000)),
+            1
+        );
+        queue.push(burst(13 * 100 * MS, true), bounds(1 << 20, 1000));
+        assert!(matches!(queue.pop(), Some(Item::Burst(b)) if b.discont && b.key));
+    }
+
+    #[test]
+    fn events_survive_a_drop() {
+        let mut queue = Queue::default();
+        queue.push(burst(0, true), bounds(1 << 20, 100));
+        queue.push(Item::Event(gst::event::Eos::new()), bounds(1 << 20, 100));
+        for i in 0..20u64 {
+            queue.push(burst(i * 100 * MS, false), bounds(1 << 20, 100));
+        }
+        assert!(matches!(queue.pop(), Some(Item::Event(_))));
+    }
+}

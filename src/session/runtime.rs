@@ -1,0 +1,80 @@
+//! The two runtimes that all elements of the process share.
+//!
+//! `rtsp2-io` carries media: readers and deliveries. `rtsp2-ctl`, one thread,
+//! carries the sessions. No element adds a thread of its own.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use once_cell::sync::Lazy;
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use super::lock::lock;
+
+/// As GStreamer's streaming threads have: elements downstream rely on it.
+pub(super) const STACK_SIZE: usize = 8 * 1024 * 1024;
+/// Threads that ran foreign code go after this much idleness.
+const POOL_KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// Workers that must stay free of pushes, so that sockets are read.
+const RESERVED_WORKERS: usize = 3;
+
+pub(crate) struct Runtimes {
+    io: Runtime,
+    ctl: Runtime,
+    workers: usize,
+}
+
+impl Runtimes {
+    fn new() -> io::Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(2, |n| n.get());
+        let workers = cores.saturating_add(6);
+        let io = Builder::new_multi_thread()
+            .worker_threads(workers)
+            .max_blocking_threads(1)
+            .thread_name("rtsp2-io")
+            .thread_stack_size(STACK_SIZE)
+            .enable_all()
+            .build()?;
+        let ctl = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("rtsp2-ctl")
+            .thread_stack_size(STACK_SIZE)
+            .thread_keep_alive(POOL_KEEP_ALIVE)
+            .enable_all()
+            .build()?;
+        Ok(Self { io, ctl, workers })
+    }
+
+    /// Readers and deliveries.
+    pub(crate) fn io(&self) -> &Handle {
+        self.io.handle()
+    }
+
+    /// Sessions. Its blocking pool runs foreign code.
+    pub(crate) fn ctl(&self) -> &Handle {
+        self.ctl.handle()
+    }
+
+    /// How many deliveries may push on a worker at the same time.
+    pub(super) fn permits(&self) -> usize {
+        self.workers.saturating_sub(RESERVED_WORKERS).max(1)
+    }
+}
+
+/// The runtimes of this process. A forked child has none of its parent's
+/// threads, so they are keyed by process id and made anew there.
+pub(crate) fn runtimes() -> io::Result<Arc<Runtimes>> {
+    static CURRENT: Lazy<Mutex<Option<(u32, Arc<Runtimes>)>>> = Lazy::new(|| Mutex::new(None));
+    let pid = std::process::id();
+    let mut current = lock(&CURRENT);
+    match current.as_ref() {
+        Some((owner, runtimes)) if *owner == pid => return Ok(runtimes.clone()),
+        // Dropping the parent's would wait for threads that do not exist here.
+        Some((_, runtimes)) => std::mem::forget(runtimes.clone()),
+        None => {}
+    }
+    let runtimes = Arc::new(Runtimes::new()?);
+    *current = Some((pid, runtimes.clone()));
+    Ok(runtimes)
+}

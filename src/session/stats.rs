@@ -1,0 +1,178 @@
+//! What the `stats` property shows.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use gst::prelude::*;
+
+use super::config::Config;
+use super::delivery::monotonic;
+use super::ingest::Shared;
+use super::lock::lock;
+
+/// The session, as it was when something last changed; the streams are read
+/// at the moment of the question.
+pub(super) struct Snapshot {
+    session: Mutex<SessionStats>,
+    streams: Mutex<Vec<StreamStats>>,
+    started: Instant,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct SessionStats {
+    /// `connecting`, `ready`, `playing`, `paused`, `waiting`, `failed`, `closed`.
+    pub state: &'static str,
+    pub url: String,
+    pub transport: Option<&'static str>,
+    pub server: Option<String>,
+    pub peer: Option<String>,
+    pub rtt: Option<Duration>,
+    pub reconnects: u64,
+    pub transport_switches: u64,
+    pub quirks: Vec<String>,
+    pub timeout: Option<Duration>,
+    pub playing_since: Option<Instant>,
+    pub duration: Option<gst::ClockTime>,
+    pub udp_buffer: Option<usize>,
+    pub unknown_frames: u64,
+    pub last_error: Option<String>,
+}
+
+pub(super) struct StreamStats {
+    pub name: String,
+    pub media: String,
+    pub encoding_name: String,
+    pub clock_rate: u32,
+    pub shared: Arc<Shared>,
+    /// Packets and time of the last look, for the bitrate.
+    pub looked: Mutex<Option<(Instant, u64, u64)>>,
+}
+
+impl Snapshot {
+    pub fn new(config: &Config) -> Self {
+        Self {
+            session: Mutex::new(SessionStats {
+                state: "connecting",
+                url: config.url.to_string(),
+                transport: None,
+                server: None,
+                peer: None,
+                rtt: None,
+                reconnects: 0,
+                transport_switches: 0,
+                quirks: Vec::new(),
+                timeout: None,
+                playing_since: None,
+                duration: None,
+                udp_buffer: None,
+                unknown_frames: 0,
+                last_error: None,
+            }),
+            streams: Mutex::default(),
+            started: Instant::now(),
+        }
+    }
+
+    pub fn update(&self, change: impl FnOnce(&mut SessionStats)) {
+        change(&mut lock(&self.session));
+    }
+
+    pub fn set_streams(&self, streams: Vec<StreamStats>) {
+        *lock(&self.streams) = streams;
+    }
+
+    pub fn duration(&self) -> Option<gst::ClockTime> {
+        lock(&self.session).duration
+    }
+
+    pub fn structure(&self) -> gst::Structure {
+        let session = lock(&self.session).clone();
+        let streams: Vec<_> = lock(&self.streams)
+            .iter()
+            .map(|stream| self.stream(stream).to_send_value())
+            .collect();
+        gst::Structure::builder("application/x-rtspsrc2-stats")
+            .field("state", session.state)
+            .field("url", session.url)
+            .field_if_some("transport", session.transport)
+            .field_if_some("server", session.server)
+            .field_if_some("peer", session.peer)
+            .field_if_some("rtt", session.rtt.map(nanos))
+            .field(
+                "uptime",
+                session
+                    .playing_since
+                    .map_or(0, |since| nanos(since.elapsed())),
+            )
+            .field("reconnects", session.reconnects)
+            .field("transport-switches", session.transport_switches)
+            .field("session-timeout", session.timeout.map_or(0, nanos))
+            .field("quirks", gst::List::new(session.quirks))
+            .field_if_some(
+                "udp-buffer-size",
+                session
+                    .udp_buffer
+                    .map(|size| u64::try_from(size).unwrap_or(u64::MAX)),
+            )
+            .field("unknown-frames", session.unknown_frames)
+            .field_if_some("last-error", session.last_error)
+            .field("streams", gst::List::new(streams))
+            .build()
+    }
+
+    fn stream(&self, stream: &StreamStats) -> gst::Structure {
+        let reception = stream.shared.total();
+        let now = monotonic();
+        let last = stream.shared.last_rtp();
+        let bitrate = {
+            let mut looked = lock(&stream.looked);
+            let (since, bytes, last) = looked.unwrap_or((self.started, 0, 0));
+            let elapsed = since.elapsed();
+            if elapsed < Duration::from_millis(500) && last > 0 {
+                last
+            } else {
+                let bits = reception.bytes.saturating_sub(bytes).saturating_mul(8);
+                let micros = u64::try_from(elapsed.as_micros())
+                    .unwrap_or(u64::MAX)
+                    .max(1);
+                let rate = bits
+                    .saturating_mul(1_000_000)
+                    .checked_div(micros)
+                    .unwrap_or(0);
+                *looked = Some((Instant::now(), reception.bytes, rate));
+                rate
+            }
+        };
+        let jitter = u64::from(reception.jitter)
+            .saturating_mul(1_000_000_000)
+            .checked_div(stream.clock_rate.into())
+            .unwrap_or(0);
+        let discarded = reception.discarded;
+        gst::Structure::builder("stream")
+            .field("name", &stream.name)
+            .field("media", &stream.media)
+            .field("encoding-name", &stream.encoding_name)
+            .field("clock-rate", stream.clock_rate)
+            .field("ssrc", reception.ssrc.unwrap_or(0))
+            .field("packets", reception.packets)
+            .field("bytes", reception.bytes)
+            .field("lost", reception.lost)
+            .field("reordered", reception.reordered)
+            .field("duplicate", reception.duplicates)
+            .field("late", reception.late)
+            .field("retransmitted", reception.retransmitted)
+            .field("discarded-invalid", discarded.invalid)
+            .field("discarded-payload-type", discarded.payload_type)
+            .field("discarded-source", discarded.source)
+            .field("dropped", stream.shared.delivery.dropped())
+            .field("jitter", jitter)
+            .field("bitrate", bitrate)
+            .field_if_some("last-packet-age", last.map(|at| now.saturating_sub(at)))
+            .field("silent", last.is_none())
+            .build()
+    }
+}
+
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}

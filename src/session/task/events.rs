@@ -1,0 +1,219 @@
+//! What the client reports.
+
+use std::time::Instant;
+
+use super::*;
+use crate::caps::PlayFields;
+use crate::rtsp::client::Event;
+use crate::rtsp::range::Range;
+use crate::rtsp::rtp_info::RtpInfo;
+
+impl Task {
+    pub(super) fn event(&mut self, event: Event, now: Instant) {
+        if let Some(attempt) = &self.attempt
+            && attempt.retiring.is_some()
+        {
+            match event {
+                Event::Closed | Event::Failed(_) | Event::SessionLost(_) => self.retired(),
+                _ => {}
+            }
+            return;
+        }
+        match event {
+            Event::Described { sdp, .. } => self.described(sdp, now),
+            Event::NeedOffer {
+                media,
+                lower,
+                channels,
+            } => self.offer(media, lower, channels, now),
+            Event::MediaSetUp { media, granted, .. } => self.media_set_up(media, granted, now),
+            Event::MediaSkipped { media, error } => {
+                gst::warning!(CAT, "media {media} is not played: {error}");
+                let reason = error.to_string();
+                self.post(move |element| {
+                    gst::message::Warning::builder(gst::ResourceError::Settings, &reason)
+                        .src(element)
+                        .build()
+                });
+            }
+            Event::Ready => self.ready(now),
+            Event::Playing {
+                range,
+                info,
+                scale,
+                speed,
+            } => {
+                self.playing(range, &info, scale, speed, now);
+            }
+            Event::Paused { .. } => {}
+            Event::TransportSwitched { from, to, why } => {
+                self.transport_switched(from, to, why);
+            }
+            Event::Redirected { to } => {
+                for stream in &mut self.streams {
+                    stream.path = None;
+                }
+                self.tell("redirected", move |message| message.set("location", to));
+            }
+            Event::Quirk(name) => {
+                gst::info!(CAT, "{}: quirk {name}", self.config.url);
+                let quirks = self.attempt.as_ref().map_or(Vec::new(), |attempt| {
+                    attempt
+                        .client
+                        .quirks()
+                        .iter()
+                        .map(|quirk| quirk.to_string())
+                        .collect()
+                });
+                self.inputs.snapshot.update(|stats| stats.quirks = quirks);
+            }
+            Event::ServerRequest { method } => gst::debug!(CAT, "the server sent {method}"),
+            Event::Reply { .. } => {}
+            Event::Warning(text) => gst::warning!(CAT, "{}: {text}", self.config.url),
+            Event::SessionLost(error) | Event::Failed(error) => self.session_lost(&error, now),
+            Event::Closed => {
+                self.attempt = None;
+                if self.stop_at.is_none() && !self.over && self.retry_at.is_none() {
+                    self.over = true;
+                }
+            }
+        }
+    }
+
+    fn session_lost(&mut self, error: &Error, now: Instant) {
+        if self.stop_at.is_some() {
+            return;
+        }
+        if error.kind == client::ErrorKind::ServerTeardown && self.has_an_end() {
+            self.drop_attempt(error);
+            self.send_eos();
+            self.over = true;
+            return;
+        }
+        self.lost(error, now);
+    }
+
+    /// Whether the server may end the presentation for good: live ranges go
+    /// on, whatever a server that restarts says.
+    pub(super) fn has_an_end(&self) -> bool {
+        let sdp = self
+            .attempt
+            .as_ref()
+            .and_then(|attempt| attempt.sdp.as_ref());
+        let range = sdp.and_then(|sdp| sdp.range());
+        range.is_none_or(|range| range.is_closed() && !range.starts_now())
+    }
+
+    pub(super) fn transport_switched(
+        &mut self,
+        from: LowerTransport,
+        to: LowerTransport,
+        why: String,
+    ) {
+        self.inputs.snapshot.update(|stats| {
+            stats.transport_switches = stats.transport_switches.saturating_add(1);
+        });
+        self.tell("transport-switched", move |message| {
+            message.set("from", name_of(from));
+            message.set("to", name_of(to));
+            message.set("reason", why);
+        });
+    }
+
+    fn playing(
+        &mut self,
+        range: Option<Range>,
+        info: &[(usize, RtpInfo)],
+        scale: Option<f64>,
+        speed: Option<f64>,
+        now: Instant,
+    ) {
+        let reconnected = std::mem::take(&mut self.was_lost);
+        self.backoff.playing(now);
+        let sdp_range = self
+            .attempt
+            .as_ref()
+            .and_then(|a| a.sdp.as_ref())
+            .and_then(|sdp| sdp.range());
+        let range = range.or(sdp_range);
+        let clock_ns = |ns: Option<u64>| ns.map(gst::ClockTime::from_nseconds);
+        let npt_start = clock_ns(range.as_ref().and_then(Range::start_ns));
+        let npt_stop = clock_ns(range.as_ref().and_then(Range::end_ns)).filter(|_| !reconnected);
+        for stream in &mut self.streams {
+            let Some(path) = &stream.path else {
+                continue;
+            };
+            let entry = info
+                .iter()
+                .find(|(media, _)| *media == stream.media)
+                .map(|(_, info)| info);
+            let (seq, rtptime) = (entry.and_then(|e| e.seq), entry.and_then(|e| e.rtptime));
+            let caps = stream.caps_event(&PlayFields {
+                ssrc: entry.and_then(|e| e.ssrc),
+                seqnum_base: seq,
+                clock_base: rtptime,
+                npt_start,
+                npt_stop,
+                play_speed: Some(speed.unwrap_or(1.0)),
+                play_scale: Some(scale.unwrap_or(1.0)),
+            });
+            stream.shared.delivery.event(caps);
+            stream.bye = None;
+            stream.gap_until = None;
+            lock(&path.ingest).play(seq, rtptime);
+        }
+        let Some(attempt) = &mut self.attempt else {
+            return;
+        };
+        attempt.playing_since = Some(now);
+        let transport = self
+            .streams
+            .iter()
+            .find_map(|stream| stream.path.as_ref())
+            .map(|path| path.granted.lower());
+        if let Some(transport) = transport {
+            self.remember(transport);
+        }
+        self.housekeeping_at = Some(now);
+        let attempt = self.attempt.as_ref();
+        let server = attempt.and_then(|a| a.client.server()).map(str::to_string);
+        let timeout = attempt.map(|a| a.client.session_timeout());
+        let codecs: Vec<&str> = self
+            .streams
+            .iter()
+            .map(|s| s.encoding_name.as_str())
+            .collect();
+        gst::info!(
+            CAT,
+            "{}: playing {} over {} from {}, session timeout {:?}, quirks {:?}",
+            self.config.url,
+            codecs.join(" + "),
+            transport.map_or("nothing", name_of),
+            server.as_deref().unwrap_or("a server without a name"),
+            timeout.unwrap_or_default(),
+            attempt.map_or(&[][..], |a| a.client.quirks()),
+        );
+        self.inputs.snapshot.update(|stats| {
+            stats.state = "playing";
+            stats.transport = transport.map(name_of);
+            stats.server = server;
+            stats.timeout = timeout;
+            stats.playing_since = Some(now);
+            if reconnected {
+                stats.reconnects = stats.reconnects.saturating_add(1);
+            }
+        });
+        if reconnected {
+            self.tell("connection-restored", |_| {});
+        }
+    }
+
+    /// What worked is tried first the next time.
+    fn remember(&mut self, transport: LowerTransport) {
+        if let Some(at) = self.transports.iter().position(|t| *t == transport)
+            && let Some(head) = self.transports.get_mut(..=at)
+        {
+            head.rotate_right(1);
+        }
+    }
+}

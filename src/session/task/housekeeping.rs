@@ -1,0 +1,517 @@
+//! What must happen in time: reports, gaps, silence, ends.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::net::address::is_sendable;
+use crate::net::punch;
+use crate::rtp::feedback::Feedback;
+use crate::rtsp::client::{ErrorKind, Path, Phase};
+use crate::session::delivery::monotonic;
+use crate::session::queue::{Bounds, Item};
+use crate::session::stream::StreamPath;
+
+/// A sibling has begun so long ago: a stream without a packet gets GAPs.
+const GAP_INTERVAL: Duration = Duration::from_millis(250);
+/// A stream that had begun gets GAPs after this silence.
+const GAP_SILENCE: Duration = Duration::from_secs(1);
+/// No pad was linked so long after no-more-pads: an error.
+const UNLINKED: Duration = Duration::from_secs(10);
+/// RTP that resumes within this after a BYE makes it no end.
+const BYE_RESUME: Duration = Duration::from_secs(2);
+/// The state of a session that runs well is looked at this often.
+const CALM: Duration = Duration::from_secs(1);
+
+impl Task {
+    pub(super) fn rtcp_deadline(&self) -> Option<Instant> {
+        if self.stop_at.is_some() {
+            return None;
+        }
+        self.streams
+            .iter()
+            .filter_map(|stream| stream.path.as_ref())
+            .flat_map(|path| {
+                let report = path.reporter.poll_timeout().filter(|_| self.config.rtcp);
+                [
+                    report,
+                    path.punch.as_ref().and_then(|punch| punch.deadline()),
+                ]
+            })
+            .flatten()
+            .min()
+    }
+
+    /// Sends the reports, feedback and punching packets that are due.
+    pub(super) fn rtcp(&mut self, now: Instant) {
+        if self.stop_at.is_some() {
+            return;
+        }
+        let mut due = Vec::new();
+        for (at, stream) in self.streams.iter_mut().enumerate() {
+            let Some(path) = &mut stream.path else {
+                continue;
+            };
+            if self.config.rtcp {
+                let reception = stream.shared.current();
+                while let Some(packet) = path.reporter.poll(&reception, now) {
+                    due.push((at, packet));
+                }
+            }
+            if path
+                .punch
+                .as_mut()
+                .is_some_and(|schedule| schedule.poll(now))
+            {
+                punch_through(path);
+            }
+        }
+        for (at, packet) in due {
+            self.send_rtcp(at, packet);
+        }
+    }
+
+    fn send_rtcp(&mut self, at: usize, packet: Vec<u8>) {
+        let Some(path) = self.streams.get(at).and_then(|stream| stream.path.as_ref()) else {
+            return;
+        };
+        match (&path.granted, &path.udp) {
+            (Path::Tcp { rtp, rtcp }, _) => {
+                let link = self
+                    .attempt
+                    .as_ref()
+                    .and_then(|attempt| attempt.link.as_ref());
+                if let (Some(link), Ok(length)) = (link, u16::try_from(packet.len())) {
+                    // Without a channel of its own RTCP goes with the media (RFC 5761).
+                    let mut frame = vec![b'$', rtcp.unwrap_or(*rtp)];
+                    frame.extend_from_slice(&length.to_be_bytes());
+                    frame.extend_from_slice(&packet);
+                    // A connection that takes no more is found out by its requests.
+                    let _ = link.send(frame, Kind::Report { stream: at });
+                }
+            }
+            (_, Some(udp)) => {
+                if let Some(to) = rtcp_target(path)
+                    && let Err(error) = udp.pair.rtcp.try_send_to(&packet, to)
+                {
+                    gst::debug!(CAT, "RTCP to {to}: {error}");
+                }
+            }
+            (_, None) => {}
+        }
+    }
+
+    /// BYE for our sources (RFC 3550 §6.3.7), before TEARDOWN.
+    pub(super) fn say_goodbye(&mut self, now: Instant) {
+        if !self.config.rtcp {
+            return;
+        }
+        let mut due = Vec::new();
+        for (at, stream) in self.streams.iter_mut().enumerate() {
+            let reception = stream.shared.current();
+            if let Some(path) = &mut stream.path
+                && let Some(packet) = path.reporter.bye(&reception, now)
+            {
+                due.push((at, packet));
+            }
+        }
+        for (at, packet) in due {
+            self.send_rtcp(at, packet);
+        }
+    }
+
+    pub(super) fn force_key_unit(&mut self, pad: Option<&str>, now: Instant) {
+        for stream in &mut self.streams {
+            let asked = match pad {
+                Some(pad) => stream.pad().name() == pad,
+                None => stream.kind == "video",
+            };
+            if let Some(path) = &mut stream.path
+                && asked
+                && let Some(feedback) = path.key_units.request(None)
+            {
+                path.reporter.feedback(feedback, now);
+            }
+        }
+    }
+
+    pub(super) fn fact(&mut self, fact: Fact, now: Instant) {
+        match fact {
+            Fact::Flows { stream } => {
+                if let Some(stream) = self.streams.get_mut(stream) {
+                    stream.bye = None;
+                    stream.gap_until = None;
+                    if let Some(path) = &mut stream.path {
+                        let reception = stream.shared.current();
+                        path.reporter.handle_reception(&reception, now);
+                        if let Some(punch) = &mut path.punch {
+                            punch.on_media(now);
+                        }
+                    }
+                }
+                // A sibling may be waited for from now on.
+                self.schedule_housekeeping(now, GAP_INTERVAL);
+            }
+            Fact::Rtcp { stream, packet } => {
+                if let Some(path) = self.streams.get_mut(stream).and_then(|s| s.path.as_mut()) {
+                    path.reporter.handle_compound(&packet, now);
+                }
+            }
+            Fact::Bye { stream } => {
+                if let Some(stream) = self.streams.get_mut(stream) {
+                    gst::info!(CAT, "{}: BYE on {}", self.config.url, stream.pad().name());
+                    stream.bye = Some(now);
+                }
+                self.schedule_housekeeping(now, BYE_RESUME);
+            }
+            Fact::Nack { stream, seqs } => {
+                if let Some(path) = self.streams.get_mut(stream).and_then(|s| s.path.as_mut()) {
+                    path.reporter.feedback(Feedback::Nack(seqs), now);
+                }
+            }
+            Fact::Overflow { stream } => {
+                if !std::mem::replace(&mut self.overflow_told, true) {
+                    let name = self.streams.get(stream).map(|s| s.pad().name().to_string());
+                    let text = format!(
+                        "Downstream of {} is too slow for the stream: packets were dropped up to the next key frame",
+                        name.unwrap_or_default()
+                    );
+                    gst::warning!(CAT, "{text}");
+                    self.post(move |element| {
+                        gst::message::Warning::builder(gst::CoreError::TooLazy, &text)
+                            .src(element)
+                            .build()
+                    });
+                }
+            }
+        }
+    }
+
+    /// What became of a pad.
+    pub(super) fn outcome(&mut self, key: u64, outcome: Outcome, now: Instant) {
+        let Some(stream) = self.streams.iter_mut().find(|stream| stream.key == key) else {
+            return;
+        };
+        stream.eos = true;
+        let pad = stream.pad().clone();
+        match outcome {
+            Outcome::Eos | Outcome::EosSent => {}
+            Outcome::Failed(error) => {
+                self.post(move |element| messages::flow_error(element, &pad, error));
+            }
+        }
+        let goes_on = |stream: &Stream| !stream.eos && stream.shared.delivery.is_linked();
+        if !self.over && !self.streams.iter().any(goes_on) {
+            gst::debug!(CAT, "{}: all streams have ended", self.config.url);
+            self.over = true;
+            self.retry_at = None;
+            self.housekeeping_at = None;
+            self.say_goodbye(now);
+            if let Some(attempt) = &mut self.attempt {
+                attempt.client.teardown(now);
+            }
+        }
+    }
+
+    fn schedule_housekeeping(&mut self, now: Instant, delay: Duration) {
+        let at = after(now, delay);
+        if let Some(planned) = &mut self.housekeeping_at {
+            *planned = at.min(*planned);
+        }
+    }
+
+    pub(super) fn housekeeping(&mut self, now: Instant) {
+        self.housekeeping_at = None;
+        let playing_since = match &self.attempt {
+            Some(attempt) => attempt.playing_since,
+            None => None,
+        };
+        let Some(playing_since) = playing_since else {
+            return;
+        };
+        let mut next = CALM;
+        let silence = self.silence();
+        if let Some(silence) = silence {
+            self.backoff.media(now);
+            if self.has_stalled(silence, now) {
+                return;
+            }
+        } else if self.is_udp_blocked(playing_since, now) {
+            return;
+        }
+        if silence.is_none() && self.has_stalled(now.saturating_duration_since(playing_since), now)
+        {
+            return;
+        }
+        let counters = self
+            .attempt
+            .as_ref()
+            .and_then(|a| a.link.as_ref())
+            .map(|l| lock(&l.demux).counters.clone());
+        if let Some(counters) = counters {
+            self.inputs
+                .snapshot
+                .update(|stats| stats.unknown_frames = counters.unknown_frames.load(Relaxed));
+        }
+        next = next.min(self.gaps(now));
+        next = next.min(self.farewells(now));
+        self.check_links(now);
+        self.housekeeping_at = Some(after(now, next));
+    }
+
+    /// Time since the last packet of any stream of the current attempt.
+    fn silence(&self) -> Option<Duration> {
+        let last = self
+            .streams
+            .iter()
+            .filter(|stream| stream.path.is_some())
+            .filter_map(|stream| stream.shared.last_seen())
+            .max()?;
+        Some(Duration::from_nanos(monotonic().saturating_sub(last)))
+    }
+
+    /// Nothing from any stream for too long: the presentation is lost.
+    fn has_stalled(&mut self, silence: Duration, now: Instant) -> bool {
+        let limit = self.config.stall_timeout;
+        let held_up = self
+            .streams
+            .iter()
+            .any(|stream| stream.shared.delivery.is_blocked(CALM));
+        if limit.is_zero() || silence < limit || held_up || self.eos {
+            return false;
+        }
+        if self.is_at_end() {
+            // RTSP 1.0 ends a range silently (RFC 2326 §A.1).
+            self.send_eos();
+            return true;
+        }
+        let age = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
+        self.tell("stalled", move |message| {
+            message.set("last-packet-age-ms", age)
+        });
+        let error = Error {
+            kind: ErrorKind::SessionLost,
+            method: None,
+            status: None,
+            reason: None,
+            url: self.config.url.to_string(),
+            phase: Phase::Established,
+            message: format!("no media for {age} ms"),
+            retry_after: None,
+        };
+        self.lost(&error, now);
+        true
+    }
+
+    fn is_at_end(&self) -> bool {
+        let attempt = self.attempt.as_ref();
+        let range = attempt
+            .and_then(|a| a.sdp.as_ref())
+            .and_then(|sdp| sdp.range());
+        let duration = range
+            .filter(|range| !range.starts_now())
+            .and_then(|range| range.duration());
+        let (Some(duration), Some(since)) = (duration, attempt.and_then(|a| a.playing_since))
+        else {
+            return false;
+        };
+        since.elapsed().saturating_add(CALM) >= Duration::from_nanos(duration)
+    }
+
+    /// UDP was granted and nothing has come: a firewall or NAT is in between.
+    fn is_udp_blocked(&mut self, playing_since: Instant, now: Instant) -> bool {
+        let timeout = self.config.udp_timeout;
+        let from = self
+            .streams
+            .iter()
+            .filter_map(|stream| stream.path.as_ref())
+            .map(|path| path.granted.lower())
+            .find(|lower| *lower != LowerTransport::Tcp);
+        let Some(from) = from.filter(|_| !timeout.is_zero()) else {
+            return false;
+        };
+        let due = after(playing_since, timeout);
+        if now < due {
+            return false;
+        }
+        if !self.transports.contains(&LowerTransport::Tcp) {
+            return false;
+        }
+        let why = format!("no UDP packet within {timeout:?}; a firewall or NAT may block it");
+        gst::warning!(CAT, "{}: {why}, trying TCP", self.config.url);
+        self.transport_switched(from, LowerTransport::Tcp, why);
+        let rest = self
+            .transports
+            .iter()
+            .copied()
+            .filter(|t| *t != LowerTransport::Tcp);
+        let transports = std::iter::once(LowerTransport::Tcp).chain(rest).collect();
+        self.switch_transport(transports, now);
+        true
+    }
+
+    /// A muxer or a player may be waiting for a stream that does not send:
+    /// GAPs let it go on.
+    fn gaps(&mut self, now: Instant) -> Duration {
+        let anybody = self
+            .streams
+            .iter()
+            .filter_map(|stream| stream.shared.last_seen())
+            .max();
+        if self.streams.len() < 2 || anybody.is_none() {
+            return CALM;
+        }
+        self.clock.update();
+        let clock = self.clock.now();
+        let upto = clock.saturating_sub(nanos(self.config.latency));
+        let mut next = CALM;
+        let mut told = None;
+        for stream in &mut self.streams {
+            let last = stream.shared.last_rtp();
+            let silent = last.map(|last| Duration::from_nanos(monotonic().saturating_sub(last)));
+            if silent.is_some_and(|silent| silent < GAP_SILENCE) {
+                stream.gap_until = None;
+                continue;
+            }
+            next = GAP_INTERVAL;
+            if stream.eos
+                || !stream.shared.delivery.is_linked()
+                || stream.shared.delivery.has_media()
+            {
+                continue;
+            }
+            let start = stream
+                .gap_until
+                .unwrap_or_else(|| upto.saturating_sub(nanos(GAP_INTERVAL)));
+            if upto <= start {
+                continue;
+            }
+            let gap = Item::Gap {
+                start,
+                duration: upto.saturating_sub(start),
+            };
+            let unbounded = |_: &_| Bounds {
+                bytes: usize::MAX,
+                time: Duration::MAX,
+            };
+            stream
+                .shared
+                .delivery
+                .enqueue(std::iter::once(gap), unbounded);
+            stream.gap_until = Some(upto);
+            let limit = self.config.stall_timeout;
+            if !limit.is_zero()
+                && silent.is_none_or(|silent| silent >= limit)
+                && self
+                    .attempt
+                    .as_ref()
+                    .and_then(|a| a.playing_since)
+                    .is_some_and(|since| now.saturating_duration_since(since) >= limit)
+                && !std::mem::replace(&mut stream.silent_told, true)
+            {
+                told = Some(stream.pad().name().to_string());
+            }
+        }
+        if let Some(pad) = told {
+            self.tell("stalled", move |message| message.set("stream", pad));
+        }
+        next
+    }
+
+    /// A BYE of all sources that no packet followed is the end, where there
+    /// can be one; else the server will come back.
+    fn farewells(&mut self, now: Instant) -> Duration {
+        let last = self
+            .streams
+            .iter()
+            .filter(|stream| stream.path.is_some() && !stream.eos)
+            .map(|stream| stream.bye)
+            .reduce(|a, b| Some(a?.max(b?)))
+            .flatten();
+        let Some(last) = last else {
+            return CALM;
+        };
+        let due = after(last, BYE_RESUME);
+        if now < due {
+            return due.saturating_duration_since(now);
+        }
+        if self.has_an_end() {
+            self.send_eos();
+        } else {
+            for stream in &mut self.streams {
+                stream.bye = None;
+            }
+        }
+        CALM
+    }
+
+    fn check_links(&mut self, now: Instant) {
+        let Some(since) = self.presented_at else {
+            return;
+        };
+        if self.over
+            || now.saturating_duration_since(since) < UNLINKED
+            || self
+                .streams
+                .iter()
+                .any(|stream| stream.shared.delivery.is_linked())
+        {
+            return;
+        }
+        let pad = self.streams.first().map(|stream| stream.pad().clone());
+        if let Some(pad) = pad {
+            self.over = true;
+            self.post(move |element| {
+                messages::flow_error(element, &pad, gst::FlowError::NotLinked)
+            });
+        }
+    }
+}
+
+/// Where the reports of a stream go.
+fn rtcp_target(path: &StreamPath) -> Option<SocketAddr> {
+    let target = match &path.granted {
+        Path::Tcp { .. } => None,
+        Path::Udp {
+            server,
+            rtp,
+            rtcp,
+            send_to_server,
+        } => {
+            let known = path.udp.as_ref().and_then(|udp| *lock(&udp.senders.rtcp));
+            let named = rtcp.or_else(|| rtp.and_then(|port| port.checked_add(1)));
+            known
+                .or_else(|| Some(SocketAddr::new(*server, named?)))
+                .filter(|_| *send_to_server)
+        }
+        Path::Multicast { group, rtcp, .. } => Some(SocketAddr::new(*group, *rtcp)),
+    };
+    target.filter(|target| is_sendable(*target))
+}
+
+/// Opens the way through a NAT for both sockets of a stream.
+fn punch_through(path: &StreamPath) {
+    let (
+        Some(udp),
+        Path::Udp {
+            server,
+            rtp: Some(port),
+            send_to_server: true,
+            ..
+        },
+    ) = (&path.udp, &path.granted)
+    else {
+        return;
+    };
+    let ssrc = path.reporter.ssrc();
+    let sequence: u16 = rand::random();
+    let rtp = SocketAddr::new(*server, *port);
+    // A lost punch is followed by another.
+    let _ = udp
+        .pair
+        .rtp
+        .try_send_to(&punch::rtp_packet(&path.payload_types, sequence, ssrc), rtp);
+    if let Some(rtcp) = rtcp_target(path) {
+        let _ = udp.pair.rtcp.try_send_to(&punch::rtcp_packet(ssrc), rtcp);
+    }
+}

@@ -1,0 +1,516 @@
+//! From the description to streams with pads.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use rand::RngExt as _;
+
+use super::*;
+use crate::caps;
+use crate::net::lock_in::{MediaPeer, SourceFilter};
+use crate::net::{multicast, punch};
+use crate::rtp::feedback::{Allowed, KeyUnits};
+use crate::rtp::report::{self, Reporter};
+use crate::rtp::{self, rtx};
+use crate::rtsp::client::{Granted, Path};
+use crate::rtsp::sdp::{BandwidthKind, Direction, Media};
+use crate::rtsp::transport::{Offer, Profile};
+use crate::session::delivery::Delivery;
+use crate::session::ingest::{self, Ingest, Shared};
+use crate::session::keyframe::Encoding;
+use crate::session::media::UdpPath;
+use crate::session::stats::StreamStats;
+use crate::session::stream::{self, Presentation, StreamPath};
+
+impl Task {
+    /// Chooses the media to SET UP: those of the running streams, or at the
+    /// first start those that the application wants.
+    pub(super) fn described(&mut self, sdp: Arc<sdp::Session>, now: Instant) {
+        for warning in &sdp.warnings {
+            gst::info!(CAT, "{}: SDP: {warning}", self.config.url);
+        }
+        let wanted: Vec<(usize, gst::Caps)> = sdp
+            .media
+            .iter()
+            .filter(|media| self.is_wanted(&sdp, media))
+            .filter_map(|media| Some((media.index, caps::media_caps(&sdp, media)?)))
+            .collect();
+        let range = sdp.range();
+        self.inputs.snapshot.update(|stats| {
+            let duration = range.as_ref().and_then(|range| range.duration());
+            stats.duration = duration.map(gst::ClockTime::from_nseconds);
+        });
+        let Some(attempt) = &mut self.attempt else {
+            return;
+        };
+        attempt.sdp = Some(sdp.clone());
+        if self.streams.is_empty() {
+            let host = self.host.clone();
+            attempt.selecting = Some(self.foreign.ask(move || {
+                wanted
+                    .into_iter()
+                    .filter(|(index, caps)| {
+                        host.select_stream(u32::try_from(*index).unwrap_or(u32::MAX), caps)
+                    })
+                    .map(|(index, _)| index)
+                    .collect()
+            }));
+            return;
+        }
+        let media = self.match_streams(&sdp, wanted.iter().map(|(index, _)| *index).collect());
+        if let Some(attempt) = &mut self.attempt {
+            attempt.client.select(&media, now);
+        }
+    }
+
+    fn is_wanted(&self, sdp: &sdp::Session, media: &Media) -> bool {
+        let kinds = &self.config.media;
+        let named = kinds.is_empty()
+            || kinds
+                .iter()
+                .any(|kind| media.kind.eq_ignore_ascii_case(kind));
+        if let Err(reason) = &media.usable {
+            gst::warning!(
+                CAT,
+                "{}: media {} is not usable: {reason}",
+                self.config.url,
+                media.index
+            );
+            return false;
+        }
+        named && media.direction(sdp) != Direction::Inactive && !sdp.is_backchannel(media)
+    }
+
+    /// Finds the running streams again in a new description: by control URL,
+    /// then by type and order. A media that vanished keeps its pad; another
+    /// encoding ends it.
+    fn match_streams(&mut self, sdp: &sdp::Session, mut free: Vec<usize>) -> Vec<usize> {
+        let mut matched = vec![None; self.streams.len()];
+        for by_control in [true, false] {
+            for (stream, matched) in self.streams.iter().zip(matched.iter_mut()) {
+                if matched.is_some() || stream.eos {
+                    continue;
+                }
+                let found = free.iter().position(|index| {
+                    sdp.media
+                        .iter()
+                        .find(|media| media.index == *index)
+                        .is_some_and(|media| {
+                            media.kind == stream.kind
+                                && (!by_control
+                                    || stream.control.is_some()
+                                        && media.control() == stream.control.as_deref())
+                        })
+                });
+                if let Some(at) = found {
+                    *matched = Some(free.remove(at));
+                }
+            }
+        }
+        for (stream, matched) in self.streams.iter_mut().zip(&matched) {
+            // An index that no media has: nothing is received for it.
+            stream.media = matched.unwrap_or(usize::MAX);
+        }
+        matched.into_iter().flatten().collect()
+    }
+
+    pub(super) fn offer(
+        &mut self,
+        media: usize,
+        lower: LowerTransport,
+        channels: (u8, u8),
+        now: Instant,
+    ) {
+        let offer = match lower {
+            LowerTransport::Tcp => Some(Offer::Tcp { channels }),
+            LowerTransport::Udp => match self.bind_pair() {
+                Ok(pair) => {
+                    let ports = (pair.rtp.local_port(), pair.rtcp.local_port());
+                    if let Some(attempt) = &mut self.attempt {
+                        attempt.pairs.insert(media, pair);
+                    }
+                    Some(Offer::Udp { ports })
+                }
+                Err(error) => {
+                    gst::warning!(CAT, "no UDP ports: {error}");
+                    None
+                }
+            },
+            LowerTransport::UdpMulticast => Some(Offer::Multicast { ports: None }),
+        };
+        if let Some(attempt) = &mut self.attempt {
+            attempt.client.offer(media, offer, now);
+        }
+    }
+
+    fn local(&self) -> SocketAddr {
+        let link = self
+            .attempt
+            .as_ref()
+            .and_then(|attempt| attempt.link.as_ref());
+        link.map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |link| link.local)
+    }
+
+    fn peer(&self) -> Option<SocketAddr> {
+        self.attempt.as_ref()?.link.as_ref().map(|link| link.peer)
+    }
+
+    fn bind_pair(&mut self) -> std::io::Result<UdpPair> {
+        let _io = self.runtimes.io().enter();
+        let pair = UdpPair::bind(self.local(), self.config.port_range, self.config.port_tries)?;
+        drop(_io);
+        self.size_buffer(&pair);
+        Ok(pair)
+    }
+
+    /// A frame of a fast stream comes in one burst; a buffer that is too small
+    /// for it loses the rest.
+    fn size_buffer(&mut self, pair: &UdpPair) {
+        let wanted = self.config.udp_buffer_size;
+        if wanted == 0 {
+            return;
+        }
+        match pair.rtp.set_recv_buffer(wanted) {
+            Ok(buffer) => {
+                self.inputs
+                    .snapshot
+                    .update(|stats| stats.udp_buffer = Some(buffer.effective));
+                if buffer.is_clamped() && !std::mem::replace(&mut self.udp_buffer_told, true) {
+                    let text = format!(
+                        "The UDP receive buffer is {} bytes instead of {wanted}: a burst of more than {} packets is lost. Allow more with: sysctl -w net.core.rmem_max={wanted}",
+                        buffer.effective, buffer.burst,
+                    );
+                    gst::warning!(CAT, "{text}");
+                    self.post(move |element| {
+                        gst::message::Warning::builder(gst::ResourceError::Settings, &text)
+                            .src(element)
+                            .build()
+                    });
+                }
+            }
+            Err(error) => gst::warning!(CAT, "the UDP receive buffer stays as it is: {error}"),
+        }
+    }
+
+    pub(super) fn media_set_up(&mut self, media: usize, granted: Granted, now: Instant) {
+        let Some(sdp) = self
+            .attempt
+            .as_ref()
+            .and_then(|attempt| attempt.sdp.clone())
+        else {
+            return;
+        };
+        let Some(description) = sdp.media.iter().find(|m| m.index == media) else {
+            return;
+        };
+        let at = match self.streams.iter().position(|stream| stream.media == media) {
+            Some(at) => at,
+            None => match self.new_stream(&sdp, description) {
+                Some(at) => at,
+                None => return,
+            },
+        };
+        match self.open_path(at, &sdp, description, granted, now) {
+            Ok(path) => {
+                if let Some(stream) = self.streams.get_mut(at) {
+                    stream.path = Some(path);
+                }
+            }
+            Err(error) => gst::warning!(CAT, "media {media} cannot be received: {error}"),
+        }
+    }
+
+    /// A stream whose pad is not on the element yet.
+    fn new_stream(&mut self, sdp: &sdp::Session, media: &Media) -> Option<usize> {
+        let element = self.host.element()?;
+        let caps = caps::media_caps(sdp, media)?;
+        let payload_type = caps::pad_payload_types(media).first().copied()?;
+        let rtpmap = media.rtpmap(payload_type)?;
+        let name = format!("stream_{}", media.index);
+        let pad = self.host.new_pad(&name)?;
+        let key = self.next_stream_key;
+        self.next_stream_key = key.saturating_add(1);
+        let outcomes = self.outcomes.0.clone();
+        let delivery = Delivery::new(
+            pad.clone(),
+            &element,
+            self.runtimes.clone(),
+            self.config.delivery,
+            self.config.buffer_lists,
+            Box::new(move |outcome| {
+                // A session that has gone does not care.
+                let _ = outcomes.send((key, outcome));
+            }),
+        );
+        self.inputs.generation.add(delivery.clone());
+        let shared = Shared::new(delivery, self.config.latency);
+        let stream_id = pad.create_stream_id(&element, Some(&name));
+        self.streams.push(Stream {
+            key,
+            media: media.index,
+            control: media.control().map(str::to_string),
+            kind: media.kind.clone(),
+            encoding_name: rtpmap.encoding_name.to_ascii_uppercase(),
+            clock_rate: rtpmap.clock_rate,
+            gst_stream: stream::gst_stream(&stream_id, &media.kind, &caps),
+            caps,
+            shared,
+            path: None,
+            gap_until: None,
+            silent_told: false,
+            bye: None,
+            eos: false,
+        });
+        self.streams.len().checked_sub(1)
+    }
+
+    fn open_path(
+        &mut self,
+        at: usize,
+        sdp: &sdp::Session,
+        media: &Media,
+        granted: Granted,
+        now: Instant,
+    ) -> std::io::Result<StreamPath> {
+        let gone = || std::io::Error::from(std::io::ErrorKind::NotConnected);
+        let stream = self.streams.get(at).ok_or_else(gone)?;
+        let payload_types = caps::pad_payload_types(media);
+        let payload_type = payload_types.first().copied().unwrap_or(0);
+        let reliable = matches!(granted.path, Path::Tcp { .. });
+        let avpf = matches!(granted.profile, Profile::Avpf | Profile::Savpf);
+        let allowed = Allowed::new(media.attrs("rtcp-fb"), payload_type, avpf);
+        let retransmissions: Vec<_> = media
+            .rtx()
+            .into_iter()
+            .filter(|_| self.config.retransmission && !reliable && allowed.nack)
+            .collect();
+        let latency = nanos(self.config.latency);
+        stream.shared.start_path();
+        self.group.add(at, stream.shared.clone(), stream.clock_rate);
+        let ingest = Ingest::new(
+            ingest::Settings {
+                index: at,
+                encoding: Encoding::from_name(&stream.encoding_name),
+                reference_timestamps: self
+                    .config
+                    .reference_timestamps
+                    .then(|| gst::Caps::new_empty_simple("timestamp/x-ntp")),
+                receiver: rtp::Config {
+                    clock_rate: stream.clock_rate,
+                    payload_types,
+                    latency,
+                    reliable,
+                    probation: self.config.probation,
+                    known_ssrc: granted.ssrc,
+                    nack: !retransmissions.is_empty(),
+                    rtx_time: retransmissions
+                        .iter()
+                        .find_map(|rtx| rtx.rtx_time)
+                        .map(|ms| u64::from(ms).saturating_mul(1_000_000)),
+                    ..rtp::Config::default()
+                },
+                rtx: (!retransmissions.is_empty()).then(|| rtx::Config {
+                    apt: retransmissions
+                        .iter()
+                        .map(|rtx| (rtx.payload_type, rtx.associated))
+                        .collect(),
+                    fid: media
+                        .ssrc_groups()
+                        .filter(|group| group.semantics.eq_ignore_ascii_case("FID"))
+                        .filter_map(|group| Some((*group.ssrcs.first()?, *group.ssrcs.get(1)?)))
+                        .collect(),
+                }),
+            },
+            stream.shared.clone(),
+            self.group.clone(),
+            self.facts.0.clone(),
+        );
+        let ingest = Arc::new(std::sync::Mutex::new(ingest));
+        let udp = self.open_sockets(media, sdp, &granted.path, &ingest)?;
+        let reporter = Reporter::new(
+            report::Config {
+                avoid: granted.ssrc.into_iter().collect(),
+                cname: self.cname.clone(),
+                bandwidth: report::Bandwidth {
+                    session: media
+                        .bandwidth(sdp, BandwidthKind::As)
+                        .or_else(|| media.bandwidth(sdp, BandwidthKind::Tias)),
+                    rs: media.bandwidth(sdp, BandwidthKind::Rs),
+                    rr: media.bandwidth(sdp, BandwidthKind::Rr),
+                },
+                avpf,
+                reduced_size: avpf && media.attr("rtcp-rsize").is_some(),
+                ..report::Config::default()
+            },
+            now,
+            rand::rng().random(),
+        );
+        let punching = self.config.nat_punching
+            && matches!(
+                granted.path,
+                Path::Udp {
+                    send_to_server: true,
+                    ..
+                }
+            );
+        Ok(StreamPath {
+            ingest,
+            udp,
+            reporter,
+            key_units: KeyUnits::new(allowed),
+            punch: punching.then(|| punch::Schedule::new(now)),
+            payload_types: media.formats.clone(),
+            granted: granted.path,
+        })
+    }
+
+    fn open_sockets(
+        &mut self,
+        media: &Media,
+        sdp: &sdp::Session,
+        path: &Path,
+        ingest: &crate::session::media::SharedIngest,
+    ) -> std::io::Result<Option<UdpPath>> {
+        let clock = self.inputs.clock.clone();
+        match path {
+            Path::Tcp { rtp, rtcp } => {
+                if let Some(link) = self
+                    .attempt
+                    .as_ref()
+                    .and_then(|attempt| attempt.link.as_ref())
+                {
+                    lock(&link.demux).add(ingest, *rtp, *rtcp);
+                }
+                Ok(None)
+            }
+            Path::Udp {
+                server,
+                rtp,
+                rtcp,
+                send_to_server,
+            } => {
+                let pair = self
+                    .attempt
+                    .as_mut()
+                    .and_then(|attempt| attempt.pairs.remove(&media.index));
+                let pair = match pair {
+                    Some(pair) => pair,
+                    None => return Err(std::io::ErrorKind::AddrNotAvailable.into()),
+                };
+                let peer = MediaPeer::new(
+                    self.peer().map_or(*server, |peer| peer.ip()),
+                    Some(*server),
+                    rtp.map(|port| (port, *rtcp)),
+                    *send_to_server,
+                );
+                let filters = (peer.rtp_filter(), peer.rtcp_filter());
+                let io = self.runtimes.io();
+                Ok(Some(UdpPath::start(
+                    io,
+                    pair,
+                    ingest.clone(),
+                    clock,
+                    filters,
+                    true,
+                )))
+            }
+            Path::Multicast {
+                group,
+                rtp,
+                rtcp,
+                ttl,
+                source,
+            } => {
+                let interface = match &self.config.multicast_iface {
+                    Some(name) => multicast::Interface::by_name(name)?,
+                    None => multicast::Interface::owning(self.local())
+                        .unwrap_or_else(|_| multicast::Interface::any()),
+                };
+                gst::info!(
+                    CAT,
+                    "joining {group} port {rtp} on interface {:?}",
+                    interface.name
+                );
+                let group = multicast::Group {
+                    address: *group,
+                    rtp_port: *rtp,
+                    rtcp_port: Some(*rtcp),
+                    ttl: Some(*ttl),
+                    source: *source,
+                };
+                let entered = self.runtimes.io().enter();
+                let pair = multicast::join(&group, &interface)?;
+                drop(entered);
+                self.size_buffer(&pair);
+                let excluded: Vec<_> = media
+                    .source_filters(sdp)
+                    .into_iter()
+                    .filter(|filter| !filter.include && filter.applies_to(group.address))
+                    .flat_map(|filter| filter.sources)
+                    .collect();
+                let filter = || match source {
+                    Some(source) => SourceFilter::host(*source),
+                    None => SourceFilter::any_but(excluded.iter().copied()),
+                };
+                let filters = (filter(), filter());
+                let io = self.runtimes.io();
+                Ok(Some(UdpPath::start(
+                    io,
+                    pair,
+                    ingest.clone(),
+                    clock,
+                    filters,
+                    false,
+                )))
+            }
+        }
+    }
+
+    /// All SETUPs are done: new streams get their pads.
+    pub(super) fn ready(&mut self, now: Instant) {
+        if let Some(link) = self
+            .attempt
+            .as_mut()
+            .and_then(|attempt| attempt.link.as_mut())
+        {
+            link.permit = None;
+        }
+        if self.presented_at.is_some() {
+            self.play_if_wished(now);
+            return;
+        }
+        self.inputs.snapshot.update(|stats| stats.state = "ready");
+        let streams = self.streams.iter().map(|stream| StreamStats {
+            name: stream.pad().name().to_string(),
+            media: stream.kind.clone(),
+            encoding_name: stream.encoding_name.clone(),
+            clock_rate: stream.clock_rate,
+            shared: stream.shared.clone(),
+            looked: Default::default(),
+        });
+        self.inputs.snapshot.set_streams(streams.collect());
+        let presentations: Vec<_> = self
+            .streams
+            .iter()
+            .map(|stream| Presentation {
+                pad: stream.pad().clone(),
+                caps: stream.caps.clone(),
+                stream: stream.gst_stream.clone(),
+            })
+            .collect();
+        let (host, generation) = (self.host.clone(), self.inputs.generation.clone());
+        self.presenting = Some(
+            self.foreign
+                .ask(move || stream::present(&*host, &generation, presentations)),
+        );
+    }
+
+    /// The pads are on the element.
+    pub(super) fn presented(&mut self, now: Instant) {
+        self.presented_at = Some(now);
+        if self.eos {
+            self.send_eos();
+        }
+        self.play_if_wished(now);
+    }
+}
