@@ -35,7 +35,6 @@ test:
 
 bench:
 	build-aux/packages.sh build run
-	$(CARGO) build --release --lib
 	$(CARGO) bench --bench framing --bench sdp --bench reorder
 	$(CARGO) bench --bench compare -- $(BENCH)
 
