@@ -20,7 +20,7 @@ build:
 	$(CARGO) build --release --lib
 
 demo:
-	ELEMENT='$(ELEMENT)' CARGO='$(CARGO)' build-aux/demo.sh '$(URL)'
+	@ELEMENT='$(ELEMENT)' CARGO='$(CARGO)' build-aux/demo.sh '$(URL)'
 
 # The examples are peers of the tests, and the library is what gst-launch loads in them.
 test:

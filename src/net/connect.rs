@@ -115,7 +115,7 @@ fn list<T: fmt::Display>(items: &[T]) -> String {
 pub struct ConnectPermit {
     host: String,
     port: u16,
-    _slot: OwnedSemaphorePermit,
+    slot: Option<OwnedSemaphorePermit>,
 }
 
 impl ConnectPermit {
@@ -123,6 +123,20 @@ impl ConnectPermit {
     /// dropping the future gives the place up.
     pub async fn acquire(host: &str, port: u16) -> Self {
         LIMITER.get().permit(host, port).await
+    }
+
+    /// For a session that is set up already and only needs another connection.
+    pub fn unlimited(host: &str, port: u16) -> Self {
+        Self {
+            host: host.to_string(),
+            port,
+            slot: None,
+        }
+    }
+
+    /// Whether others wait for this one to be given back.
+    pub fn is_limited(&self) -> bool {
+        self.slot.is_some()
     }
 
     /// Connects within `timeout`, name lookup included. Called in the context of
@@ -288,7 +302,7 @@ impl Limiter {
         ConnectPermit {
             host: host.to_owned(),
             port,
-            _slot: slot,
+            slot: Some(slot),
         }
     }
 

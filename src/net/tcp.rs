@@ -22,6 +22,9 @@ const CHUNK: usize = 64 * 1024;
 /// Payload from which on a chunk is shared instead of copied.
 const SHARE: usize = 32 * 1024;
 
+/// Packets below this are copied all the same.
+const SHARE_PACKET: usize = 512;
+
 /// A packet's bytes, in memory of their own or shared with their chunk.
 pub enum Payload {
     Copied(Vec<u8>),
@@ -206,8 +209,11 @@ impl<H: FrameHandler> Reader<H> {
                     let data = rest.get(payload.clone()).unwrap_or_default();
                     if handler.wants(channel, data) {
                         let payload = match chunk {
-                            Some(chunk) => Payload::Shared(chunk.slice_ref(data)),
-                            None => Payload::Copied(data.to_vec()),
+                            // A small packet would keep a whole chunk alive.
+                            Some(chunk) if data.len() >= SHARE_PACKET => {
+                                Payload::Shared(chunk.slice_ref(data))
+                            }
+                            _ => Payload::Copied(data.to_vec()),
                         };
                         handler.frame(channel, payload);
                     }

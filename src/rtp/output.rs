@@ -117,6 +117,12 @@ impl Presenter {
         }
     }
 
+    /// The last presentation time was on another clock.
+    pub(super) fn forget_last(&mut self) {
+        self.last_pts = None;
+        self.lost = None;
+    }
+
     /// `count` packets from `ext_seq` on were given up.
     pub(super) fn lose(&mut self, ext_seq: u64, count: u64) {
         self.lost = Some((ext_seq, count));

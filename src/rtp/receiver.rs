@@ -296,6 +296,19 @@ impl<P: AsRef<[u8]>> Receiver<P> {
         self.presenter.timeline.restart();
     }
 
+    /// The pipeline has another clock.
+    pub fn change_clock(&mut self, now: Nanos) {
+        self.reset(now);
+        self.presenter.forget_last();
+        self.presenter.timeline.change_clock();
+    }
+
+    /// A stream that goes on where another connection left it: no
+    /// presentation time is before this one.
+    pub fn set_floor(&mut self, pts: Nanos) {
+        self.presenter.timeline.set_floor(pts);
+    }
+
     /// Hands out all that is held: at the end of the stream.
     pub fn flush(&mut self, out: &mut Vec<Output<P>>) {
         self.drain(Some(Nanos::MAX), out);

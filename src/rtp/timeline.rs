@@ -200,6 +200,18 @@ impl Timeline {
 
     /// Starts anew with the next packet. Presentation times go on from the
     /// last one.
+    /// Another clock: presentation times have nothing to do with those before.
+    pub(super) fn change_clock(&mut self) {
+        self.restart();
+        self.floor = 0;
+        self.last_pts = 0;
+    }
+
+    /// Presentation times go on from here.
+    pub(super) fn set_floor(&mut self, pts: Nanos) {
+        self.floor = signed(pts);
+    }
+
     pub(super) fn restart(&mut self) {
         self.state = None;
         self.confirmed = None;

@@ -11,7 +11,7 @@ use once_cell::sync::Lazy;
 use super::pads;
 use super::properties::{Change, PROPERTIES, Settings};
 use crate::rtsp::url::redact;
-use crate::session::{CAT, Ending, Host, Session};
+use crate::session::{CAT, Ending, ForeignQueue, Host, Predecessor, Session};
 
 #[derive(Default)]
 struct State {
@@ -19,6 +19,9 @@ struct State {
     /// The last session, which may still be tearing down.
     ending: Option<Ending>,
     clock: Option<gst::Clock>,
+    /// One queue for all sessions of the element, so that their handlers
+    /// never run side by side.
+    foreign: Option<ForeignQueue>,
     /// EOS was asked for while no session could take it.
     eos: bool,
 }
@@ -55,24 +58,30 @@ impl RtspSrc2 {
     }
 
     fn start(&self) -> Result<(), gst::StateChangeError> {
-        let config = lock(&self.settings).config().map_err(|reason| {
+        // Posting runs handlers of the application: no lock is held meanwhile.
+        let config = lock(&self.settings).config();
+        let config = config.map_err(|reason| {
             gst::element_imp_error!(self, gst::ResourceError::Settings, ["{reason}"]);
             gst::StateChangeError
         })?;
-        let mut state = lock(&self.state);
         let host = Arc::new(ElementHost {
             element: self.obj().downgrade(),
         });
-        let clock = state.clock.clone();
-        let session =
-            Session::start(config, host, clock, state.ending.take()).map_err(|error| {
-                gst::element_imp_error!(
-                    self,
-                    gst::ResourceError::NoSpaceLeft,
-                    ["The threads of rtspsrc2 cannot be started: {error}"]
-                );
-                gst::StateChangeError
-            })?;
+        let (clock, before) = {
+            let mut state = lock(&self.state);
+            let (ending, foreign) = (state.ending.take(), state.foreign.take());
+            (state.clock.clone(), Predecessor { ending, foreign })
+        };
+        let session = Session::start(config, host, clock, before).map_err(|error| {
+            gst::element_imp_error!(
+                self,
+                gst::ResourceError::NoSpaceLeft,
+                ["The threads of rtspsrc2 cannot be started: {error}"]
+            );
+            gst::StateChangeError
+        })?;
+        let mut state = lock(&self.state);
+        state.foreign = Some(session.foreign());
         if std::mem::take(&mut state.eos) {
             session.eos();
         }
@@ -242,7 +251,11 @@ impl ElementImpl for RtspSrc2 {
             ReadyToNull => self.wait_for_teardown(),
             _ => {}
         }
-        let success = self.parent_change_state(transition)?;
+        let success = self.parent_change_state(transition).inspect_err(|_| {
+            if transition == ReadyToPaused {
+                self.stop();
+            }
+        })?;
         Ok(match transition {
             // Live: there is no data in PAUSED.
             ReadyToPaused | PlayingToPaused => gst::StateChangeSuccess::NoPreroll,

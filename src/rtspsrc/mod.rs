@@ -1,6 +1,10 @@
 //! `rtspsrc2`: plays an RTSP presentation, one RTP pad a stream.
 
+use std::sync::atomic::Ordering;
+
 use gst::prelude::*;
+
+use crate::session;
 
 mod imp;
 mod pads;
@@ -20,6 +24,7 @@ glib::wrapper! {
 }
 
 pub(crate) fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    session::LINKED_STATICALLY.store(plugin.filename().is_none(), Ordering::Release);
     gst::Element::register(
         Some(plugin),
         "rtspsrc2",

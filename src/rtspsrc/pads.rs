@@ -96,7 +96,11 @@ pub(super) fn upstream_event(
             session.force_key_unit(pad.map(|pad| pad.name().to_string()));
             true
         }
-        // QOS, LATENCY, RECONFIGURE, …: there is nothing to do about them here.
+        gst::EventView::Latency(event) => {
+            session.set_pipeline_latency(event.latency().into());
+            true
+        }
+        // QOS, RECONFIGURE, …: there is nothing to do about them here.
         _ => true,
     }
 }

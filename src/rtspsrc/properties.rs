@@ -1,5 +1,6 @@
 //! The property table of `rtspsrc2`.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use glib::prelude::*;
@@ -9,7 +10,7 @@ use once_cell::sync::Lazy;
 
 use crate::rtsp::transport::LowerTransport;
 use crate::rtsp::url::{Credentials, SchemeTransport, Url};
-use crate::session::{Config, DeliveryMode};
+use crate::session::{Config, DeliveryMode, LINKED_STATICALLY};
 
 /// Which transport is tried first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
@@ -306,7 +307,10 @@ impl Settings {
             reconnect_max_delay: ns(self.reconnect_max_delay),
             stall_timeout: ns(self.stall_timeout),
             teardown_timeout: ns(self.teardown_timeout),
-            delivery: self.delivery,
+            delivery: match LINKED_STATICALLY.load(Ordering::Acquire) {
+                true => DeliveryMode::Thread,
+                false => self.delivery,
+            },
             buffer_lists: self.buffer_lists,
             media: parse_media(&self.media),
         })

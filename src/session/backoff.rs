@@ -92,7 +92,8 @@ impl Backoff {
     }
 
     /// The presentation could not be had, or was lost.
-    pub fn failed(&mut self, error: &Error, rng: &mut impl rand::Rng) -> Verdict {
+    /// `silent` says that nobody answered at all.
+    pub fn failed(&mut self, error: &Error, silent: bool, rng: &mut impl rand::Rng) -> Verdict {
         self.playing_since = None;
         let allowed = if self.was_up {
             self.policy.reconnect_attempts
@@ -100,7 +101,7 @@ impl Backoff {
             // The first try has been made already.
             match self.policy.connect_attempts {
                 attempts if attempts < 0 => attempts,
-                attempts => attempts.saturating_sub(1),
+                attempts => attempts.max(1).saturating_sub(1),
             }
         };
         let exhausted = u32::try_from(allowed).is_ok_and(|allowed| self.tries >= allowed);
@@ -126,7 +127,7 @@ impl Backoff {
                     .min(self.policy.max_delay),
             );
         }
-        if error.status.is_none() && error.kind == ErrorKind::Timeout {
+        if silent || error.status.is_none() && error.kind == ErrorKind::Timeout {
             return Verdict::Retry(NO_ANSWER.mul_f64(unit).min(self.policy.max_delay));
         }
         let factor = 1u32.checked_shl(self.answered.min(16)).unwrap_or(u32::MAX);
@@ -191,7 +192,7 @@ mod tests {
     fn a_first_failure_is_an_error() {
         let mut backoff = Backoff::new(POLICY);
         assert_eq!(
-            backoff.failed(&error(ErrorKind::Connect, None), &mut rng()),
+            backoff.failed(&error(ErrorKind::Connect, None), false, &mut rng()),
             Verdict::GiveUp
         );
     }
@@ -203,10 +204,10 @@ mod tests {
             ..POLICY
         });
         let mut rng = rng();
-        delay(backoff.failed(&error(ErrorKind::Connect, None), &mut rng));
-        delay(backoff.failed(&error(ErrorKind::Busy, Some(453)), &mut rng));
+        delay(backoff.failed(&error(ErrorKind::Connect, None), false, &mut rng));
+        delay(backoff.failed(&error(ErrorKind::Busy, Some(453)), false, &mut rng));
         assert_eq!(
-            backoff.failed(&error(ErrorKind::Connect, None), &mut rng),
+            backoff.failed(&error(ErrorKind::Connect, None), false, &mut rng),
             Verdict::GiveUp
         );
         let mut backoff = Backoff::new(Policy {
@@ -214,10 +215,10 @@ mod tests {
             ..POLICY
         });
         for _ in 0..1000 {
-            delay(backoff.failed(&error(ErrorKind::Timeout, None), &mut rng));
+            delay(backoff.failed(&error(ErrorKind::Timeout, None), false, &mut rng));
         }
         assert_eq!(
-            backoff.failed(&error(ErrorKind::NotFound, Some(404)), &mut rng),
+            backoff.failed(&error(ErrorKind::NotFound, Some(404)), false, &mut rng),
             Verdict::GiveUp
         );
     }
@@ -227,11 +228,12 @@ mod tests {
         let mut backoff = Backoff::new(POLICY);
         backoff.playing(Instant::now());
         let mut rng = rng();
-        let first = delay(backoff.failed(&error(ErrorKind::SessionLost, None), &mut rng));
+        let first = delay(backoff.failed(&error(ErrorKind::SessionLost, None), false, &mut rng));
         assert!(first <= Duration::from_secs(1));
         let mut last = Duration::ZERO;
         for i in 0..100u32 {
-            last = delay(backoff.failed(&error(ErrorKind::ServerError, Some(500)), &mut rng));
+            last =
+                delay(backoff.failed(&error(ErrorKind::ServerError, Some(500)), false, &mut rng));
             let base = Duration::from_millis(500) * 2u32.pow(i.min(6));
             assert!(
                 last <= POLICY.max_delay && last >= (base / 2).min(POLICY.max_delay / 2),
@@ -240,7 +242,12 @@ mod tests {
         }
         assert!(last >= Duration::from_secs(15));
         // Silence is no answer: a camera that boots is found within a second.
-        assert!(delay(backoff.failed(&error(ErrorKind::Timeout, None), &mut rng)) <= NO_ANSWER);
+        assert!(
+            delay(backoff.failed(&error(ErrorKind::Timeout, None), false, &mut rng)) <= NO_ANSWER
+        );
+        assert!(
+            delay(backoff.failed(&error(ErrorKind::Connect, None), true, &mut rng)) <= NO_ANSWER
+        );
     }
 
     #[test]
@@ -254,11 +261,11 @@ mod tests {
         for _ in 0..10 {
             backoff.playing(start);
             backoff.media(start + HEALTHY);
-            delay(backoff.failed(&error(ErrorKind::SessionLost, None), &mut rng));
-            delay(backoff.failed(&error(ErrorKind::ServerError, Some(500)), &mut rng));
+            delay(backoff.failed(&error(ErrorKind::SessionLost, None), false, &mut rng));
+            delay(backoff.failed(&error(ErrorKind::ServerError, Some(500)), false, &mut rng));
         }
         assert_eq!(
-            backoff.failed(&error(ErrorKind::Timeout, None), &mut rng),
+            backoff.failed(&error(ErrorKind::Timeout, None), false, &mut rng),
             Verdict::GiveUp
         );
     }
@@ -269,11 +276,17 @@ mod tests {
         backoff.playing(Instant::now());
         let mut rng = rng();
         let refused = error(ErrorKind::NotAuthorized, Some(401));
-        assert!(delay(backoff.failed(&refused, &mut rng)) <= Duration::from_secs(1));
-        assert_eq!(delay(backoff.failed(&refused, &mut rng)), AFTER_REFUSALS);
-        assert_eq!(delay(backoff.failed(&refused, &mut rng)), AFTER_REFUSALS);
+        assert!(delay(backoff.failed(&refused, false, &mut rng)) <= Duration::from_secs(1));
+        assert_eq!(
+            delay(backoff.failed(&refused, false, &mut rng)),
+            AFTER_REFUSALS
+        );
+        assert_eq!(
+            delay(backoff.failed(&refused, false, &mut rng)),
+            AFTER_REFUSALS
+        );
         backoff.new_credentials();
-        assert!(delay(backoff.failed(&refused, &mut rng)) < AFTER_REFUSALS);
+        assert!(delay(backoff.failed(&refused, false, &mut rng)) < AFTER_REFUSALS);
     }
 
     #[test]
@@ -283,7 +296,7 @@ mod tests {
         let mut busy = error(ErrorKind::Busy, Some(503));
         busy.retry_after = Some(Duration::from_secs(7));
         assert_eq!(
-            delay(backoff.failed(&busy, &mut rng())),
+            delay(backoff.failed(&busy, false, &mut rng())),
             Duration::from_secs(7)
         );
     }

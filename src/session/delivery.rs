@@ -6,106 +6,29 @@
 //! permits is free. A downstream that takes its time gets a thread of its own.
 //!
 //! A worker that blocks in a push may hold tokio's I/O driver; the
-//! [watchdog](watch) then wakes an idle worker, which takes the driver over.
-//! Between taking data and the return of the push a delivery wakes no task of
+//! [watchdog](super::watchdog) then wakes an idle worker, which takes the
+//! driver over. Between taking data and the return of the push a delivery wakes no task of
 //! `rtsp2-io`: such a task would wait in the blocked worker's LIFO slot, from
 //! which no other worker can steal.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gst::prelude::*;
-use once_cell::sync::Lazy;
 use tokio::sync::Notify;
 
 use super::CAT;
 use super::lock::lock;
 use super::queue::{Bounds, Burst, Item, Queue};
 use super::runtime::{Runtimes, STACK_SIZE};
+use super::watchdog::{Permit, SLOW, monotonic};
 
-/// A push that takes longer than this is slow.
-const SLOW: Duration = Duration::from_millis(2);
 /// How long a stream keeps its own thread after the last slow push.
 const THREAD_KEEP: Duration = Duration::from_secs(1);
-/// How often the watchdog looks while pushes on workers get stuck.
-const WATCH_INTERVAL: Duration = Duration::from_millis(2);
-/// How often it looks otherwise: at 2 ms it costs half as much CPU as a whole
-/// stream of 20 Mbit/s.
-const WATCH_CALM: Duration = Duration::from_millis(20);
 /// How long a delivery waits for a permit before it takes its own thread.
 const PERMIT_WAIT: Duration = Duration::from_millis(2);
-/// Watched permits; more workers than that push no better on any machine.
-const MAX_PERMITS: usize = 32;
-
-static ORIGIN: Lazy<Instant> = Lazy::new(Instant::now);
-
-/// Nanoseconds since the first use, never 0.
-pub(super) fn monotonic() -> u64 {
-    u64::try_from(ORIGIN.elapsed().as_nanos())
-        .unwrap_or(u64::MAX)
-        .saturating_add(1)
-}
-
-/// One slot a permit: 0 while it is free, else when its push began.
-static PERMITS: [AtomicU64; MAX_PERMITS] = [const { AtomicU64::new(0) }; MAX_PERMITS];
-/// Deliveries that may push in place; the watchdog sleeps while there is none.
-static IN_PLACE: AtomicUsize = AtomicUsize::new(0);
-static WATCHDOG: Lazy<Notify> = Lazy::new(Notify::new);
-
-struct Permit(&'static AtomicU64);
-
-impl Permit {
-    fn acquire(permits: usize) -> Option<Self> {
-        let now = monotonic();
-        PERMITS
-            .iter()
-            .take(permits)
-            .find(|slot| slot.compare_exchange(0, now, AcqRel, Relaxed).is_ok())
-            .map(Self)
-    }
-
-    fn push_begins(&self, now: u64) {
-        self.0.store(now, Release);
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.store(0, Release);
-    }
-}
-
-/// Starts the watchdog of this process, unless it runs.
-pub(super) fn ensure_watchdog(runtimes: &Runtimes) {
-    static PROCESS: AtomicU32 = AtomicU32::new(0);
-    let pid = std::process::id();
-    if PROCESS.swap(pid, AcqRel) != pid {
-        runtimes.ctl().spawn(watch(runtimes.io().clone()));
-    }
-}
-
-/// Runs on `rtsp2-ctl` for as long as the runtimes live.
-async fn watch(io: tokio::runtime::Handle) {
-    let slow = u64::try_from(SLOW.as_nanos()).unwrap_or(u64::MAX);
-    let mut stuck_at = None;
-    loop {
-        if IN_PLACE.load(Acquire) == 0 {
-            WATCHDOG.notified().await;
-        }
-        let calm = stuck_at.is_none_or(|at: Instant| at.elapsed() > THREAD_KEEP);
-        tokio::time::sleep(if calm { WATCH_CALM } else { WATCH_INTERVAL }).await;
-        let now = monotonic();
-        let stuck = PERMITS.iter().any(|slot| {
-            let began = slot.load(Acquire);
-            began != 0 && now.saturating_sub(began) > slow
-        });
-        if stuck {
-            stuck_at = Some(Instant::now());
-            io.spawn(async {});
-        }
-    }
-}
 
 /// How a pad is fed (property `delivery`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
@@ -143,6 +66,8 @@ pub(super) struct Delivery {
     mode: DeliveryMode,
     buffer_lists: AtomicBool,
     queue: Mutex<Queue>,
+    /// Whether media is queued; siblings ask, so it needs no lock.
+    media: AtomicBool,
     /// Wakes the delivery's task.
     task: Notify,
     /// Wakes its thread.
@@ -175,6 +100,7 @@ impl Delivery {
             mode,
             buffer_lists: AtomicBool::new(buffer_lists),
             queue: Mutex::default(),
+            media: AtomicBool::new(false),
             task: Notify::new(),
             thread: Condvar::new(),
             threaded: AtomicBool::new(false),
@@ -183,8 +109,8 @@ impl Delivery {
             discont: AtomicBool::new(false),
             ended: AtomicBool::new(false),
         });
-        if mode == DeliveryMode::Auto && IN_PLACE.fetch_add(1, AcqRel) == 0 {
-            WATCHDOG.notify_one();
+        if mode == DeliveryMode::Auto {
+            delivery.runtimes.watchdog().watch();
         }
         delivery.runtimes.io().spawn(delivery.clone().run());
         delivery
@@ -207,6 +133,7 @@ impl Delivery {
             for item in items {
                 dropped = dropped.saturating_add(queue.push(item, &bounds));
             }
+            self.media.store(queue.has_media(), Release);
             self.threaded.load(Acquire)
         };
         if threaded {
@@ -227,7 +154,9 @@ impl Delivery {
 
     /// Drops the media that is queued; the next buffer is a discontinuity.
     pub fn clear_media(&self) {
-        lock(&self.queue).clear_media();
+        let mut queue = lock(&self.queue);
+        queue.clear_media();
+        self.media.store(false, Release);
     }
 
     /// Ends this delivery: nothing more is pushed, a push under way is left to itself.
@@ -236,17 +165,23 @@ impl Delivery {
             let mut queue = lock(&self.queue);
             let was = queue.is_closed();
             queue.close();
+            self.media.store(false, Release);
             was
         };
         if !was_closed && self.mode == DeliveryMode::Auto {
-            IN_PLACE.fetch_sub(1, AcqRel);
+            self.runtimes.watchdog().unwatch();
         }
         self.thread.notify_one();
         self.task.notify_one();
     }
 
     pub fn has_media(&self) -> bool {
-        lock(&self.queue).has_media()
+        self.media.load(Acquire)
+    }
+
+    /// Whether anything is queued or being pushed.
+    pub fn is_busy(&self) -> bool {
+        self.pushing_since.load(Acquire) != 0 || !lock(&self.queue).is_empty()
     }
 
     pub fn dropped(&self) -> u64 {
@@ -288,11 +223,11 @@ impl Delivery {
                 self.hand_over().await;
                 continue;
             }
-            let permits = self.runtimes.permits().min(MAX_PERMITS);
-            let mut permit = Permit::acquire(permits);
+            let watchdog = self.runtimes.watchdog();
+            let mut permit = watchdog.acquire();
             if permit.is_none() {
                 tokio::time::sleep(PERMIT_WAIT).await;
-                permit = Permit::acquire(permits);
+                permit = watchdog.acquire();
             }
             let Some(permit) = permit else {
                 self.slow_at.store(monotonic(), Release);
@@ -380,39 +315,53 @@ impl Delivery {
         }
     }
 
+    /// The next thing to push.
+    fn next(&self) -> Option<Item> {
+        let mut queue = lock(&self.queue);
+        let item = queue.pop();
+        self.media.store(queue.has_media(), Release);
+        item
+    }
+
     /// Pushes what is queued. In place it stops after a slow push: true.
     fn drain(&self, permit: Option<&Permit>) -> bool {
         let Some(element) = self.element.upgrade() else {
             lock(&self.queue).clear();
             return false;
         };
+        let base_time = || element.base_time().map_or(0, |time| time.nseconds());
+        let mut base = base_time();
         let mut began = monotonic();
-        loop {
-            let Some(item) = lock(&self.queue).pop() else {
-                return false;
-            };
+        while let Some(item) = self.next() {
             if let Some(permit) = permit {
                 permit.push_begins(began);
             }
             self.pushing_since.store(began, Release);
-            self.push(&element, item);
+            // Elements written in Rust may panic; their stream fails, not ours.
+            let pushed = std::panic::catch_unwind(AssertUnwindSafe(|| self.push(base, item)));
             self.pushing_since.store(0, Release);
+            if pushed.is_err() {
+                self.ended.store(true, Release);
+                (self.report)(Outcome::Failed(gst::FlowError::Error));
+            }
             let ended = monotonic();
             if Duration::from_nanos(ended.saturating_sub(began)) > SLOW {
                 self.slow_at.store(ended, Release);
                 if permit.is_some() {
                     return !lock(&self.queue).is_empty();
                 }
+                // The pipeline may have been paused meanwhile.
+                base = base_time();
             }
             began = ended;
         }
+        false
     }
 
-    fn push(&self, element: &gst::Element, item: Item) {
+    fn push(&self, base_time: u64, item: Item) {
         if self.ended.load(Acquire) {
             return;
         }
-        let base_time = element.base_time().map_or(0, |time| time.nseconds());
         let running = |pts: u64| gst::ClockTime::from_nseconds(pts.saturating_sub(base_time));
         match item {
             Item::Burst(mut burst) => {
@@ -451,12 +400,12 @@ impl Delivery {
                     .push_event(gst::event::CustomDownstream::new(structure));
             }
             Item::Gap { start, duration } => {
-                let duration = gst::ClockTime::from_nseconds(duration);
-                self.pad.push_event(
-                    gst::event::Gap::builder(running(start))
-                        .duration(duration)
-                        .build(),
-                );
+                // What lies before the base time is none of the pipeline's.
+                let (start, end) = (running(start), running(start.saturating_add(duration)));
+                if end > start {
+                    let gap = gst::event::Gap::builder(start).duration(end - start);
+                    self.pad.push_event(gap.build());
+                }
             }
         }
     }

@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::CAT;
-use super::delivery::{Delivery, monotonic};
+use super::delivery::Delivery;
 use super::keyframe::Encoding;
 use super::lock::lock;
 use super::queue::{Bounds, Burst, Item};
+use super::watchdog::monotonic;
+use crate::caps::PlayFields;
 use crate::net::tcp::Payload;
 use crate::rtp::packet::RtpPacket;
 use crate::rtp::rtcp::{self, Rtcp};
@@ -22,6 +24,8 @@ use crate::rtp::{self, Anchor, Event, Output, Receiver};
 use crate::rtp::{SyncMode, rtx};
 use crate::rtsp::limits;
 
+/// What a buffer costs beside its bytes.
+const BUFFER_OVERHEAD: usize = 512;
 /// A queue may span this much more than the latency.
 const QUEUE_SLACK: Duration = Duration::from_millis(500);
 const QUEUE_TIME_MIN: Duration = Duration::from_secs(1);
@@ -54,6 +58,10 @@ pub(super) struct Shared {
     offset_mode: AtomicI64,
     offset_pending: AtomicBool,
     latency: AtomicU64,
+    /// What the whole pipeline buffers; downstream holds that much back.
+    pipeline_latency: AtomicU64,
+    /// The last presentation time on the current clock.
+    last_pts: AtomicU64,
     /// Packets that were dropped since the element was paused.
     pub paused_drops: AtomicU64,
 }
@@ -77,6 +85,8 @@ impl Shared {
             offset_mode: AtomicI64::new(0),
             offset_pending: AtomicBool::new(false),
             latency: AtomicU64::new(0),
+            pipeline_latency: AtomicU64::new(0),
+            last_pts: AtomicU64::new(0),
             paused_drops: AtomicU64::new(0),
         };
         shared.set_latency(latency);
@@ -118,10 +128,18 @@ impl Shared {
         );
     }
 
+    pub fn set_pipeline_latency(&self, latency: Duration) {
+        let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
+        self.pipeline_latency.store(nanos, Release);
+    }
+
     fn apply(&self, offset: Offset) {
         self.offset.store(offset.ns, Relaxed);
-        self.offset_mode
-            .store(if offset.step { STEP } else { 0 }, Relaxed);
+        // A step that the reader has not taken yet stays one.
+        if offset.step || !self.offset_pending.load(Acquire) {
+            self.offset_mode
+                .store(if offset.step { STEP } else { 0 }, Relaxed);
+        }
         self.offset_pending.store(true, Release);
     }
 }
@@ -162,6 +180,8 @@ pub(super) struct Settings {
     pub encoding: Encoding,
     pub reference_timestamps: Option<gst::Caps>,
     pub receiver: rtp::Config,
+    /// Caps by payload type, that of the pad first.
+    pub caps: Vec<(u8, gst::Caps)>,
     pub rtx: Option<rtx::Config>,
 }
 
@@ -185,6 +205,11 @@ pub(super) struct Ingest {
     group: Arc<Group>,
     facts: mpsc::Sender<Fact>,
     cname: Option<(u32, Vec<u8>)>,
+    fields: PlayFields,
+    /// The payload type that the pad's caps name.
+    payload_type: u8,
+    bye_untold: bool,
+    anchor_used: bool,
     rtx: Option<rtx::Unwrapper>,
 }
 
@@ -195,7 +220,9 @@ impl Ingest {
         group: Arc<Group>,
         facts: mpsc::Sender<Fact>,
     ) -> Self {
-        let receiver = Receiver::new(settings.receiver.clone());
+        let payload_type = settings.caps.first().map_or(0, |(pt, _)| *pt);
+        let mut receiver = Receiver::new(settings.receiver.clone());
+        receiver.set_floor(shared.last_pts.load(Acquire));
         Self {
             rtx: settings.rtx.as_ref().map(rtx::Unwrapper::new),
             latency: settings.receiver.latency,
@@ -214,6 +241,10 @@ impl Ingest {
             group,
             facts,
             cname: None,
+            fields: PlayFields::default(),
+            payload_type,
+            bye_untold: false,
+            anchor_used: false,
         }
     }
 
@@ -240,8 +271,7 @@ impl Ingest {
             return;
         }
         if !self.flows {
-            self.flows = true;
-            self.tell(Fact::Flows {
+            self.flows = self.tell(Fact::Flows {
                 stream: self.settings.index,
             });
         }
@@ -318,6 +348,24 @@ impl Ingest {
         self.distribute(&mut sync);
     }
 
+    /// RTP-Info aligns the streams until sender reports do better
+    /// (RFC 2326 §12.33).
+    fn use_anchor(&mut self) {
+        let (Some(ext_rtp), Some(mapping)) = (
+            self.receiver.confirmed_anchor(),
+            self.receiver.rtp_to_clock(),
+        ) else {
+            return;
+        };
+        self.anchor_used = true;
+        if let Ok(clock) = Nanos::try_from(mapping.clock_of(ext_rtp)) {
+            let npt = self.fields.npt_start.map_or(0, |npt| npt.nseconds());
+            let mut sync = lock(&self.group.sync);
+            sync.handle_rtp_info(self.settings.index, npt, clock);
+            self.distribute(&mut sync);
+        }
+    }
+
     fn distribute(&self, sync: &mut Synchronizer) {
         let streams = lock(&self.group.streams);
         while let Some(event) = sync.poll() {
@@ -337,16 +385,19 @@ impl Ingest {
         }
     }
 
-    fn tell(&self, fact: Fact) {
-        // A session that is behind learns it from the next one.
-        let _ = self.facts.try_send(fact);
+    /// False if the session is too far behind to be told.
+    fn tell(&self, fact: Fact) -> bool {
+        self.facts.try_send(fact).is_ok()
     }
 
     /// The reply to PLAY has come: RTP-Info holds for what arrived since.
-    pub fn play(&mut self, seq: Option<u16>, rtptime: Option<u32>) {
+    pub fn play(&mut self, fields: &PlayFields, rtt: Nanos) {
+        self.fields = *fields;
+        self.anchor_used = false;
+        self.receiver.set_rtt(rtt);
         self.receiver.set_anchor(Anchor {
-            seq,
-            rtptime,
+            seq: fields.seqnum_base,
+            rtptime: fields.clock_base,
             pts: 0,
             after_seek: false,
         });
@@ -368,8 +419,16 @@ impl Ingest {
     }
 
     /// Time starts anew: another clock.
-    pub fn reset(&mut self, now: Nanos) {
-        self.receiver.reset(now);
+    pub fn change_clock(&mut self, now: Nanos) {
+        self.shared.delivery.clear_media();
+        self.shared.last_pts.store(0, Release);
+        self.receiver.change_clock(now);
+    }
+
+    /// The end: what is held for its order goes out.
+    pub fn finish(&mut self) {
+        self.receiver.flush(&mut self.outputs);
+        self.flush();
     }
 
     /// When [`timeout`](Self::timeout) is due.
@@ -388,7 +447,9 @@ impl Ingest {
             self.latency = latency;
             self.receiver.set_latency(latency);
         }
-        if self.shared.offset_pending.swap(false, AcqRel) {
+        if self.shared.offset_pending.load(Relaxed)
+            && self.shared.offset_pending.swap(false, AcqRel)
+        {
             let mode = match self.shared.offset_mode.load(Relaxed) {
                 STEP => SyncMode::Step,
                 _ => SyncMode::Slew,
@@ -415,6 +476,13 @@ impl Ingest {
         self.outputs = outputs;
         self.close_burst();
         self.publish();
+        if !self.anchor_used {
+            self.use_anchor();
+        }
+        if self.bye_untold {
+            let stream = self.settings.index;
+            self.bye_untold = !self.tell(Fact::Bye { stream });
+        }
         if self.items.is_empty() {
             return;
         }
@@ -446,8 +514,14 @@ impl Ingest {
     fn event(&mut self, event: Event) {
         let stream = self.settings.index;
         match event {
-            Event::Bye { .. } => self.tell(Fact::Bye { stream }),
-            Event::Nack { seqs, .. } => self.tell(Fact::Nack { stream, seqs }),
+            Event::Bye { .. } => {
+                // RTP that resumes is told as the first was: then it was no end.
+                self.flows = false;
+                self.bye_untold = !self.tell(Fact::Bye { stream });
+            }
+            Event::Nack { seqs, .. } => {
+                self.tell(Fact::Nack { stream, seqs });
+            }
             Event::NewSource { .. } | Event::TimestampJump { .. } | Event::Resync { .. } => {}
         }
     }
@@ -462,24 +536,26 @@ impl Ingest {
         if !fits {
             self.close_burst();
         }
+        if packet.payload_type != self.payload_type {
+            self.change_payload_type(packet.payload_type);
+        }
         let encoding = self.settings.encoding;
-        let pinned = packet.data.pinned();
-        let key = || {
-            encoding == Encoding::Other
-                || RtpPacket::parse(packet.data.as_ref())
-                    .is_some_and(|rtp| encoding.starts_key_frame(rtp.payload))
-        };
+        let pinned = packet.data.pinned().saturating_add(BUFFER_OVERHEAD);
         let (_, burst) = self.open.get_or_insert_with(|| {
             let burst = Burst {
                 pts: packet.pts,
-                buffers: Vec::with_capacity(8),
+                buffers: Vec::with_capacity(if encoding == Encoding::Other { 1 } else { 8 }),
                 discont: packet.discont,
-                key: key(),
+                key: encoding == Encoding::Other,
                 pinned: 0,
             };
             (packet.ext_rtp, burst)
         });
         burst.pinned = burst.pinned.saturating_add(pinned);
+        // Delimiters and parameter sets may stand before the key frame's slice.
+        burst.key = burst.key
+            || RtpPacket::parse(packet.data.as_ref())
+                .is_some_and(|rtp| encoding.starts_key_frame(rtp.payload));
         let mut buffer = match packet.data {
             Payload::Copied(bytes) => gst::Buffer::from_mut_slice(bytes),
             Payload::Shared(bytes) => gst::Buffer::from_slice(bytes),
@@ -498,8 +574,25 @@ impl Ingest {
         burst.buffers.push(buffer);
     }
 
+    /// The pad's caps are those of what comes next (RFC 3550 §5.1: a sender may
+    /// change among the payload types of its media).
+    fn change_payload_type(&mut self, payload_type: u8) {
+        self.payload_type = payload_type;
+        let caps = self
+            .settings
+            .caps
+            .iter()
+            .find(|(pt, _)| *pt == payload_type);
+        if let Some((_, caps)) = caps {
+            let caps = crate::caps::with_play_fields(caps, &self.fields);
+            self.close_burst();
+            self.items.push(Item::Event(gst::event::Caps::new(&caps)));
+        }
+    }
+
     fn close_burst(&mut self) {
         if let Some((_, burst)) = self.open.take() {
+            self.shared.last_pts.fetch_max(burst.pts, Relaxed);
             self.items.push(Item::Burst(burst));
         }
     }
@@ -511,7 +604,9 @@ impl Ingest {
                 time: Duration::MAX,
             };
         }
-        let latency = Duration::from_nanos(self.latency).saturating_add(QUEUE_SLACK);
+        let pipeline = self.shared.pipeline_latency.load(Relaxed);
+        let latency =
+            Duration::from_nanos(self.latency.saturating_add(pipeline)).saturating_add(QUEUE_SLACK);
         Bounds {
             bytes: limits::QUEUE,
             time: latency.max(QUEUE_TIME_MIN),

@@ -19,6 +19,16 @@ use crate::net::tcp::{self, Inbound};
 /// Messages of the server that the session has not taken yet; then the reader waits.
 const INBOUND: usize = 64;
 
+/// Where to connect to.
+pub(super) struct Target {
+    pub host: String,
+    pub port: u16,
+    pub timeout: Duration,
+    pub reach: Reach,
+    /// Whether to wait until few enough others are being set up there.
+    pub permit: bool,
+}
+
 /// A connection attempt that is under way.
 pub(super) struct Connecting(JoinHandle<Result<Link, ConnectError>>);
 
@@ -29,20 +39,22 @@ impl Drop for Connecting {
 }
 
 impl Connecting {
-    /// Connects on `io`, whose driver then serves the socket. A `permit` from
-    /// the attempt before is used again.
-    pub fn start(
-        io: &Handle,
-        host: String,
-        port: u16,
-        timeout: Duration,
-        reach: Reach,
-        clock: Arc<ClockCell>,
-    ) -> Self {
+    /// Connects on `io`, whose driver then serves the socket.
+    pub fn start(io: &Handle, target: Target, clock: Arc<ClockCell>) -> Self {
         let runtime = io.clone();
         Self(io.spawn(async move {
-            let permit = ConnectPermit::acquire(&host, port).await;
-            let stream = permit.connect(timeout, reach).await?;
+            let Target {
+                host,
+                port,
+                timeout,
+                reach,
+                permit,
+            } = target;
+            let turn = match permit {
+                true => ConnectPermit::acquire(&host, port).await,
+                false => ConnectPermit::unlimited(&host, port),
+            };
+            let stream = turn.connect(timeout, reach).await?;
             // A connection that is gone already is found out by its reader.
             let unknown = SocketAddr::from(([0, 0, 0, 0], port));
             let local = stream.local_addr().unwrap_or(unknown);
@@ -50,9 +62,15 @@ impl Connecting {
             let demux = Arc::new(Mutex::new(Demux::new(clock)));
             let (sender, inbound) = mpsc::channel(INBOUND);
             let (read, write) = stream.into_split();
-            let reader = runtime
-                .spawn(tcp::read(read, demux.clone(), sender.clone()))
-                .abort_handle();
+            let reader = runtime.spawn(tcp::read(read, demux.clone(), sender.clone()));
+            let abort = reader.abort_handle();
+            let crashed = sender.clone();
+            runtime.spawn(async move {
+                if reader.await.is_err_and(|error| error.is_panic()) {
+                    let reason = "internal error: the reader has crashed".to_string();
+                    let _ = crashed.send(Inbound::Closed(reason)).await;
+                }
+            });
             let (outbox, writer) = outbox();
             runtime.spawn(async move {
                 if let Err(error) = writer.run(write).await {
@@ -63,10 +81,10 @@ impl Connecting {
                 outbox,
                 demux,
                 inbound,
-                reader,
+                reader: abort,
                 local,
                 peer,
-                permit: Some(permit),
+                permit: turn.is_limited().then_some(turn),
             })
         }))
     }

@@ -87,7 +87,7 @@ impl FrameHandler for Demux {
         if self.clock.update() {
             let now = self.clock.now();
             for route in self.routes.values() {
-                lock(&route.ingest).reset(now);
+                lock(&route.ingest).change_clock(now);
             }
         }
         self.arrival = self.clock.pair().at(arrival);
@@ -225,8 +225,15 @@ impl UdpReader {
                 result = self.pair.rtcp.readable() => self.pause_on_error(result).await,
                 () = tokio::time::sleep(wait), if deadline.is_some() => {}
             }
-            while self.receive() {
-                tokio::task::yield_now().await;
+            loop {
+                match self.receive() {
+                    Ok(true) => tokio::task::yield_now().await,
+                    Ok(false) => break,
+                    Err(error) => {
+                        self.pause_on_error(Err(error)).await;
+                        break;
+                    }
+                }
             }
         }
     }
@@ -239,10 +246,10 @@ impl UdpReader {
     }
 
     /// Takes what is there; true if there may be more.
-    fn receive(&mut self) -> bool {
+    fn receive(&mut self) -> io::Result<bool> {
         let mut ingest = lock(&self.ingest);
         if self.clock.update() {
-            ingest.reset(self.clock.now());
+            ingest.change_clock(self.clock.now());
         }
         // Reports before media: they say how the media is to be timed.
         let (filter, senders) = (&mut self.rtcp_filter, &self.senders);
@@ -285,6 +292,6 @@ impl UdpReader {
         });
         ingest.timeout(self.clock.now());
         ingest.flush();
-        matches!(more_rtcp, Ok(true)) || matches!(more_rtp, Ok(true))
+        Ok(more_rtcp? | more_rtp?)
     }
 }

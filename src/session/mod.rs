@@ -30,9 +30,11 @@ mod runtime;
 mod stats;
 mod stream;
 mod task;
+mod watchdog;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use once_cell::sync::Lazy;
@@ -41,6 +43,7 @@ use tokio::sync::mpsc;
 pub use config::Config;
 pub use delivery::DeliveryMode;
 pub use ending::Ending;
+pub use foreign::ForeignQueue;
 
 use crate::rtsp::limits;
 use crate::rtsp::url::Credentials;
@@ -87,6 +90,8 @@ enum Command {
     Eos,
     Event(gst::Event),
     Latency(Duration),
+    /// What the whole pipeline buffers, as its LATENCY event says.
+    PipelineLatency(Duration),
     BufferLists(bool),
     Credentials(Option<Credentials>),
     /// For one pad, or for all that carry video.
@@ -101,18 +106,29 @@ pub struct Session {
     clock: Arc<ClockCell>,
     snapshot: Arc<Snapshot>,
     ending: Ending,
+    foreign: ForeignQueue,
+}
+
+/// What the last session of the same element leaves to the next.
+#[derive(Default)]
+pub struct Predecessor {
+    /// Its TEARDOWN comes before our SETUP.
+    pub ending: Option<Ending>,
+    pub foreign: Option<ForeignQueue>,
 }
 
 impl Session {
-    /// Starts to connect. `predecessor` is the last session of the same
-    /// element: its TEARDOWN comes before our SETUP.
+    /// Starts to connect.
     pub fn start(
         config: Config,
         host: Arc<dyn Host>,
         clock: Option<gst::Clock>,
-        predecessor: Option<Ending>,
+        predecessor: Predecessor,
     ) -> io::Result<Self> {
         let runtimes = runtime::runtimes()?;
+        let foreign = predecessor
+            .foreign
+            .unwrap_or_else(|| ForeignQueue::new(runtimes.ctl().clone()));
         let (commands, receiver) = mpsc::unbounded_channel();
         let queued = Arc::default();
         let (guard, ending) = Ending::new();
@@ -129,19 +145,21 @@ impl Session {
                 generation: generation.clone(),
                 clock: clock.clone(),
                 snapshot: snapshot.clone(),
+                foreign: foreign.clone(),
             },
         );
         let ctl = runtimes.ctl();
         let running = ctl.spawn(async move {
-            if let Some(mut predecessor) = predecessor {
+            if let Some(mut ending) = predecessor.ending {
                 // A TEARDOWN that is not answered by then is not waited for.
-                let _ = tokio::time::timeout(PREDECESSOR_WAIT, predecessor.ended()).await;
+                let _ = tokio::time::timeout(PREDECESSOR_WAIT, ending.ended()).await;
             }
             task.run().await;
         });
+        let crashed = foreign.clone();
         ctl.spawn(async move {
             if running.await.is_err_and(|error| error.is_panic()) {
-                messages::post_panic(&*host);
+                crashed.run(move || messages::post_panic(&*host));
             }
             drop(guard);
         });
@@ -152,6 +170,7 @@ impl Session {
             clock,
             snapshot,
             ending,
+            foreign,
         })
     }
 
@@ -159,13 +178,21 @@ impl Session {
         use std::sync::atomic::Ordering::*;
         // State changes are few and must get through; what an application or
         // downstream can repeat at will is bounded.
-        let repeatable = matches!(command, Command::Event(_) | Command::ForceKeyUnit(_));
+        let repeatable = matches!(
+            command,
+            Command::Event(_) | Command::ForceKeyUnit(_) | Command::PipelineLatency(_)
+        );
         if repeatable && self.queued.load(Acquire) >= limits::COMMANDS {
             return;
         }
         self.queued.fetch_add(1, AcqRel);
         // A session that has ended needs no more commands.
         let _ = self.commands.send(command);
+    }
+
+    /// The element's queue of foreign code, for its next session.
+    pub fn foreign(&self) -> ForeignQueue {
+        self.foreign.clone()
     }
 
     pub fn play(&self) {
@@ -198,6 +225,10 @@ impl Session {
         self.send(Command::Latency(latency));
     }
 
+    pub fn set_pipeline_latency(&self, latency: Duration) {
+        self.send(Command::PipelineLatency(latency));
+    }
+
     pub fn set_buffer_lists(&self, on: bool) {
         self.send(Command::BufferLists(on));
     }
@@ -224,6 +255,10 @@ impl Session {
         self.snapshot.duration()
     }
 }
+
+/// The plugin is linked into a Rust application: its callbacks may block on a
+/// tokio runtime of their own, which panics on a worker of ours.
+pub(crate) static LINKED_STATICALLY: AtomicBool = AtomicBool::new(false);
 
 /// How long a restart waits for the TEARDOWN of the session before it.
 const PREDECESSOR_WAIT: Duration = Duration::from_secs(2);

@@ -42,6 +42,9 @@ pub(super) enum Item {
     },
 }
 
+/// The longest wait for a key frame after a drop.
+const KEY_FRAME_WAIT: Duration = Duration::from_secs(10);
+
 /// Bounds of a queue; what is over them is dropped.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
@@ -55,7 +58,8 @@ pub(super) struct Queue {
     pinned: usize,
     bursts: usize,
     discont: bool,
-    await_key: bool,
+    /// Since when a key frame is waited for, by presentation time.
+    await_key: Option<Nanos>,
     dropped: u64,
     closed: bool,
 }
@@ -72,11 +76,13 @@ impl Queue {
             }
             return 0;
         };
-        if self.await_key {
-            if !burst.key {
+        if let Some(since) = self.await_key {
+            // A stream may do without key frames (intra refresh).
+            let waited = Duration::from_nanos(burst.pts.saturating_sub(since));
+            if !burst.key && waited < KEY_FRAME_WAIT {
                 return self.count_drop(&burst);
             }
-            self.await_key = false;
+            self.await_key = None;
         }
         burst.discont |= std::mem::take(&mut self.discont);
         self.pinned = self.pinned.saturating_add(burst.pinned);
@@ -124,6 +130,7 @@ impl Queue {
     fn drop_to_key_frame(&mut self) -> u64 {
         let before = self.dropped;
         let mut events = VecDeque::new();
+        let mut last = None;
         while let Some(item) = self.items.pop_front() {
             match item {
                 Item::Burst(burst) => {
@@ -136,6 +143,7 @@ impl Queue {
                     }
                     self.pinned = self.pinned.saturating_sub(burst.pinned);
                     self.bursts = self.bursts.saturating_sub(1);
+                    last = Some(burst.pts);
                     self.count_drop(&burst);
                 }
                 Item::Event(_) => events.push_back(item),
@@ -143,7 +151,7 @@ impl Queue {
             }
         }
         // Nothing left to start from: what comes is useless up to a key frame.
-        self.await_key = self.bursts == 0;
+        self.await_key = last.filter(|_| self.bursts == 0);
         while let Some(event) = events.pop_back() {
             self.items.push_front(event);
         }
@@ -181,7 +189,7 @@ impl Queue {
         self.pinned = 0;
         self.bursts = 0;
         self.discont = true;
-        self.await_key = false;
+        self.await_key = None;
     }
 
     /// Drops the media, keeps the events.
@@ -190,7 +198,7 @@ impl Queue {
         self.pinned = 0;
         self.bursts = 0;
         self.discont = true;
-        self.await_key = false;
+        self.await_key = None;
     }
 
     pub fn close(&mut self) {

@@ -11,6 +11,7 @@ use once_cell::sync::Lazy;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::lock::lock;
+use super::watchdog::Watchdog;
 
 /// As GStreamer's streaming threads have: elements downstream rely on it.
 pub(super) const STACK_SIZE: usize = 8 * 1024 * 1024;
@@ -22,7 +23,7 @@ const RESERVED_WORKERS: usize = 3;
 pub(crate) struct Runtimes {
     io: Runtime,
     ctl: Runtime,
-    workers: usize,
+    watchdog: Arc<Watchdog>,
 }
 
 impl Runtimes {
@@ -43,7 +44,9 @@ impl Runtimes {
             .thread_keep_alive(POOL_KEEP_ALIVE)
             .enable_all()
             .build()?;
-        Ok(Self { io, ctl, workers })
+        let permits = workers.saturating_sub(RESERVED_WORKERS).max(1);
+        let watchdog = Watchdog::start(permits, io.handle().clone())?;
+        Ok(Self { io, ctl, watchdog })
     }
 
     /// Readers and deliveries.
@@ -56,9 +59,9 @@ impl Runtimes {
         self.ctl.handle()
     }
 
-    /// How many deliveries may push on a worker at the same time.
-    pub(super) fn permits(&self) -> usize {
-        self.workers.saturating_sub(RESERVED_WORKERS).max(1)
+    /// Gives out the permits to push on a worker.
+    pub(super) fn watchdog(&self) -> &Watchdog {
+        &self.watchdog
     }
 }
 

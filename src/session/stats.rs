@@ -1,14 +1,15 @@
 //! What the `stats` property shows.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 
 use super::config::Config;
-use super::delivery::monotonic;
 use super::ingest::Shared;
 use super::lock::lock;
+use super::watchdog::monotonic;
 
 /// The session, as it was when something last changed; the streams are read
 /// at the moment of the question.
@@ -35,6 +36,8 @@ pub(super) struct SessionStats {
     pub duration: Option<gst::ClockTime>,
     pub udp_buffer: Option<usize>,
     pub unknown_frames: u64,
+    pub damaged_bytes: u64,
+    pub refused_datagrams: u64,
     pub last_error: Option<String>,
 }
 
@@ -66,6 +69,8 @@ impl Snapshot {
                 duration: None,
                 udp_buffer: None,
                 unknown_frames: 0,
+                damaged_bytes: 0,
+                refused_datagrams: 0,
                 last_error: None,
             }),
             streams: Mutex::default(),
@@ -115,6 +120,8 @@ impl Snapshot {
                     .map(|size| u64::try_from(size).unwrap_or(u64::MAX)),
             )
             .field("unknown-frames", session.unknown_frames)
+            .field("damaged-bytes", session.damaged_bytes)
+            .field("refused-datagrams", session.refused_datagrams)
             .field_if_some("last-error", session.last_error)
             .field("streams", gst::List::new(streams))
             .build()
@@ -168,6 +175,7 @@ impl Snapshot {
             .field("jitter", jitter)
             .field("bitrate", bitrate)
             .field_if_some("last-packet-age", last.map(|at| now.saturating_sub(at)))
+            .field("paused-drops", stream.shared.paused_drops.load(Relaxed))
             .field("silent", last.is_none())
             .build()
     }

@@ -67,6 +67,8 @@ pub(super) struct Stream {
     pub silent_told: bool,
     pub bye: Option<std::time::Instant>,
     pub eos: bool,
+    /// Its pad was given to the element.
+    pub presented: bool,
 }
 
 /// How a stream is received in the current attempt.
@@ -115,20 +117,14 @@ pub(super) fn gst_stream(stream_id: &str, kind: &str, caps: &gst::Caps) -> gst::
 pub(super) fn present(
     host: &dyn Host,
     generation: &Generation,
+    collection: &gst::StreamCollection,
     presentations: Vec<Presentation>,
 ) -> bool {
     let Some(element) = host.element() else {
         return false;
     };
-    let collection = gst::StreamCollection::builder(None)
-        .streams(
-            presentations
-                .iter()
-                .map(|presentation| presentation.stream.clone()),
-        )
-        .build();
     let group = gst::GroupId::next();
-    let announcement = gst::message::StreamCollection::builder(&collection)
+    let announcement = gst::message::StreamCollection::builder(collection)
         .src(&element)
         .build();
     let _ = element.post_message(announcement);
@@ -149,7 +145,7 @@ pub(super) fn present(
         let sticky = [
             start,
             gst::event::Caps::new(&presentation.caps),
-            gst::event::StreamCollection::new(&collection),
+            gst::event::StreamCollection::new(collection),
             gst::event::Segment::new(&segment),
         ];
         for event in &sticky {

@@ -37,7 +37,7 @@ pub use event::{Event, Granted, Output, Path};
 use self::describe::Presentation;
 use self::keepalive::KeepAlive;
 use self::methods::Methods;
-use self::pending::{Call, Pending};
+use self::pending::{Call, Pending, Purpose};
 use self::play::Playback;
 use self::redirect::Chain;
 use self::server_request::Arrivals;
@@ -233,6 +233,13 @@ impl Client {
 
     /// Wishes to play, now or as soon as all is set up.
     pub fn play(&mut self, now: Instant) {
+        let pausing = self
+            .calls
+            .any(|purpose| matches!(purpose, Purpose::Pause { .. }));
+        if self.wish == Some(Wish::Pause) && self.state == State::Playing && !pausing {
+            // PAUSE never went out: the server plays on, and `Playing` is told again.
+            self.playback.paused_locally = true;
+        }
         self.wish = Some(Wish::Play);
         self.advance(now);
     }

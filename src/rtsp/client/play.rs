@@ -21,7 +21,7 @@ pub(super) struct Playback {
     /// A PLAY has succeeded: the next one resumes.
     played: bool,
     /// The server plays on while its media is dropped here.
-    paused_locally: bool,
+    pub(super) paused_locally: bool,
     /// Streams that answered in this round of per-stream control.
     done: Vec<usize>,
     reply: Reply,

@@ -45,7 +45,11 @@ impl Task {
             } => {
                 self.playing(range, &info, scale, speed, now);
             }
-            Event::Paused { .. } => {}
+            Event::Paused { .. } => {
+                if !self.wish_playing {
+                    self.hold();
+                }
+            }
             Event::TransportSwitched { from, to, why } => {
                 self.transport_switched(from, to, why);
             }
@@ -84,9 +88,14 @@ impl Task {
         if self.stop_at.is_some() {
             return;
         }
-        if error.kind == client::ErrorKind::ServerTeardown && self.has_an_end() {
-            self.drop_attempt(error);
+        // A BYE that came with the end of the connection says what kind of end it is.
+        while let Ok(fact) = self.facts.1.try_recv() {
+            self.fact(fact, now);
+        }
+        let said_bye = self.last_bye().is_some();
+        if (error.kind == client::ErrorKind::ServerTeardown || said_bye) && self.has_an_end() {
             self.send_eos();
+            self.drop_attempt(error);
             self.over = true;
             return;
         }
@@ -113,6 +122,7 @@ impl Task {
         self.inputs.snapshot.update(|stats| {
             stats.transport_switches = stats.transport_switches.saturating_add(1);
         });
+        self.post(|element| gst::message::Latency::builder().src(element).build());
         self.tell("transport-switched", move |message| {
             message.set("from", name_of(from));
             message.set("to", name_of(to));
@@ -139,6 +149,11 @@ impl Task {
         let clock_ns = |ns: Option<u64>| ns.map(gst::ClockTime::from_nseconds);
         let npt_start = clock_ns(range.as_ref().and_then(Range::start_ns));
         let npt_stop = clock_ns(range.as_ref().and_then(Range::end_ns)).filter(|_| !reconnected);
+        let rtt = self
+            .attempt
+            .as_ref()
+            .and_then(|attempt| attempt.client.rtt())
+            .map_or(0, nanos);
         for stream in &mut self.streams {
             let Some(path) = &stream.path else {
                 continue;
@@ -147,20 +162,19 @@ impl Task {
                 .iter()
                 .find(|(media, _)| *media == stream.media)
                 .map(|(_, info)| info);
-            let (seq, rtptime) = (entry.and_then(|e| e.seq), entry.and_then(|e| e.rtptime));
-            let caps = stream.caps_event(&PlayFields {
+            let fields = PlayFields {
                 ssrc: entry.and_then(|e| e.ssrc),
-                seqnum_base: seq,
-                clock_base: rtptime,
+                seqnum_base: entry.and_then(|e| e.seq),
+                clock_base: entry.and_then(|e| e.rtptime),
                 npt_start,
                 npt_stop,
                 play_speed: Some(speed.unwrap_or(1.0)),
                 play_scale: Some(scale.unwrap_or(1.0)),
-            });
-            stream.shared.delivery.event(caps);
+            };
+            stream.shared.delivery.event(stream.caps_event(&fields));
             stream.bye = None;
             stream.gap_until = None;
-            lock(&path.ingest).play(seq, rtptime);
+            lock(&path.ingest).play(&fields, rtt);
         }
         let Some(attempt) = &mut self.attempt else {
             return;
@@ -199,12 +213,17 @@ impl Task {
             stats.server = server;
             stats.timeout = timeout;
             stats.playing_since = Some(now);
+            stats.last_error = None;
             if reconnected {
                 stats.reconnects = stats.reconnects.saturating_add(1);
             }
         });
         if reconnected {
             self.tell("connection-restored", |_| {});
+        }
+        if !self.wish_playing {
+            // PAUSE was asked for while PLAY was under way.
+            self.hold();
         }
     }
 

@@ -8,9 +8,9 @@ use crate::net::address::is_sendable;
 use crate::net::punch;
 use crate::rtp::feedback::Feedback;
 use crate::rtsp::client::{ErrorKind, Path, Phase};
-use crate::session::delivery::monotonic;
 use crate::session::queue::{Bounds, Item};
 use crate::session::stream::StreamPath;
+use crate::session::watchdog::monotonic;
 
 /// A sibling has begun so long ago: a stream without a packet gets GAPs.
 const GAP_INTERVAL: Duration = Duration::from_millis(250);
@@ -20,6 +20,8 @@ const GAP_SILENCE: Duration = Duration::from_secs(1);
 const UNLINKED: Duration = Duration::from_secs(10);
 /// RTP that resumes within this after a BYE makes it no end.
 const BYE_RESUME: Duration = Duration::from_secs(2);
+/// Packets that the BYE overtook may still come for this long.
+const BYE_STRAGGLERS: Duration = Duration::from_millis(100);
 /// The state of a session that runs well is looked at this often.
 const CALM: Duration = Duration::from_secs(1);
 
@@ -230,33 +232,45 @@ impl Task {
             return;
         };
         let mut next = CALM;
-        let silence = self.silence();
+        // What was silent while it was paused did not stall.
+        let playing_for = now.saturating_duration_since(playing_since);
+        let silence = self.silence().map(|silence| silence.min(playing_for));
         if let Some(silence) = silence {
             self.backoff.media(now);
+            self.fell_back = false;
             if self.has_stalled(silence, now) {
                 return;
             }
         } else if self.is_udp_blocked(playing_since, now) {
             return;
         }
-        if silence.is_none() && self.has_stalled(now.saturating_duration_since(playing_since), now)
-        {
+        if silence.is_none() && self.has_stalled(playing_for, now) {
             return;
         }
-        let counters = self
-            .attempt
-            .as_ref()
-            .and_then(|a| a.link.as_ref())
-            .map(|l| lock(&l.demux).counters.clone());
-        if let Some(counters) = counters {
-            self.inputs
-                .snapshot
-                .update(|stats| stats.unknown_frames = counters.unknown_frames.load(Relaxed));
-        }
+        self.count();
         next = next.min(self.gaps(now));
         next = next.min(self.farewells(now));
         self.check_links(now);
         self.housekeeping_at = Some(after(now, next));
+    }
+
+    /// Copies what the readers count into the snapshot.
+    fn count(&self) {
+        let link = self.attempt.as_ref().and_then(|a| a.link.as_ref());
+        let tcp = link.map(|link| lock(&link.demux).counters.clone());
+        let refused = self
+            .streams
+            .iter()
+            .filter_map(|stream| stream.path.as_ref()?.udp.as_ref())
+            .map(|udp| udp.senders.refused.load(Relaxed))
+            .fold(0, u64::saturating_add);
+        self.inputs.snapshot.update(|stats| {
+            stats.refused_datagrams = refused;
+            if let Some(tcp) = tcp {
+                stats.unknown_frames = tcp.unknown_frames.load(Relaxed);
+                stats.damaged_bytes = tcp.damaged_bytes.load(Relaxed);
+            }
+        });
     }
 
     /// Time since the last packet of any stream of the current attempt.
@@ -315,7 +329,9 @@ impl Task {
         else {
             return false;
         };
-        since.elapsed().saturating_add(CALM) >= Duration::from_nanos(duration)
+        let before = attempt.map_or(Duration::ZERO, |a| a.played);
+        before.saturating_add(since.elapsed()).saturating_add(CALM)
+            >= Duration::from_nanos(duration)
     }
 
     /// UDP was granted and nothing has come: a firewall or NAT is in between.
@@ -331,12 +347,11 @@ impl Task {
             return false;
         };
         let due = after(playing_since, timeout);
-        if now < due {
+        // Once: if TCP was refused too, the stall is what is left.
+        if now < due || self.fell_back || !self.transports.contains(&LowerTransport::Tcp) {
             return false;
         }
-        if !self.transports.contains(&LowerTransport::Tcp) {
-            return false;
-        }
+        self.fell_back = true;
         let why = format!("no UDP packet within {timeout:?}; a firewall or NAT may block it");
         gst::warning!(CAT, "{}: {why}, trying TCP", self.config.url);
         self.transport_switched(from, LowerTransport::Tcp, why);
@@ -374,6 +389,10 @@ impl Task {
                 continue;
             }
             next = GAP_INTERVAL;
+            if stream.shared.delivery.is_busy() {
+                // What is queued comes first; a blocked pad needs no GAP.
+                continue;
+            }
             if stream.eos
                 || !stream.shared.delivery.is_linked()
                 || stream.shared.delivery.has_media()
@@ -421,14 +440,16 @@ impl Task {
     /// A BYE of all sources that no packet followed is the end, where there
     /// can be one; else the server will come back.
     fn farewells(&mut self, now: Instant) -> Duration {
-        let last = self
-            .streams
-            .iter()
-            .filter(|stream| stream.path.is_some() && !stream.eos)
-            .map(|stream| stream.bye)
-            .reduce(|a, b| Some(a?.max(b?)))
-            .flatten();
-        let Some(last) = last else {
+        for stream in &mut self.streams {
+            let silent = stream.shared.last_rtp().map_or(Duration::MAX, |at| {
+                Duration::from_nanos(monotonic().saturating_sub(at))
+            });
+            stream.bye = stream.bye.filter(|bye| {
+                let resumes = silent.saturating_add(BYE_STRAGGLERS);
+                now.saturating_duration_since(*bye) <= resumes
+            });
+        }
+        let Some(last) = self.last_bye() else {
             return CALM;
         };
         let due = after(last, BYE_RESUME);
@@ -445,17 +466,34 @@ impl Task {
         CALM
     }
 
+    /// When the last of the streams said BYE, if all have.
+    pub(super) fn last_bye(&self) -> Option<Instant> {
+        self.streams
+            .iter()
+            .filter(|stream| stream.path.is_some() && !stream.eos)
+            .map(|stream| stream.bye)
+            .reduce(|a, b| Some(a?.max(b?)))
+            .flatten()
+    }
+
+    /// An application that links no pad at all has made a mistake; one that
+    /// unlinks its branch later has not.
     fn check_links(&mut self, now: Instant) {
         let Some(since) = self.presented_at else {
             return;
         };
-        if self.over
-            || now.saturating_duration_since(since) < UNLINKED
-            || self
-                .streams
-                .iter()
-                .any(|stream| stream.shared.delivery.is_linked())
+        if self.over || self.links_checked {
+            return;
+        }
+        if self
+            .streams
+            .iter()
+            .any(|stream| stream.shared.delivery.is_linked())
         {
+            self.links_checked = true;
+            return;
+        }
+        if now.saturating_duration_since(since) < UNLINKED {
             return;
         }
         let pad = self.streams.first().map(|stream| stream.pad().clone());

@@ -6,6 +6,7 @@ mod housekeeping;
 mod setup;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::*};
 use std::time::{Duration, Instant};
@@ -16,10 +17,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::backoff::{Backoff, Policy, Verdict};
 use super::clock::{ClockCell, ClockReader};
 use super::config::Config;
-use super::delivery::{self, Outcome};
+use super::delivery::Outcome;
 use super::foreign::ForeignQueue;
 use super::ingest::{Fact, Group};
-use super::link::{Connecting, Link};
+use super::link::{Connecting, Link, Target};
 use super::lock::lock;
 use super::messages;
 use super::runtime::Runtimes;
@@ -33,6 +34,7 @@ use crate::net::tcp::Inbound;
 use crate::net::udp::UdpPair;
 use crate::rtp::report::random_cname;
 use crate::rtsp::client::{self, Client, Error, Output};
+use crate::rtsp::limits;
 use crate::rtsp::message::Message;
 use crate::rtsp::sdp;
 use crate::rtsp::transport::LowerTransport;
@@ -54,6 +56,7 @@ pub(super) struct Inputs {
     pub generation: Arc<Generation>,
     pub clock: Arc<ClockCell>,
     pub snapshot: Arc<Snapshot>,
+    pub foreign: ForeignQueue,
 }
 
 /// One presentation attempt: a client and what it has opened.
@@ -68,6 +71,12 @@ struct Attempt {
     selecting: Option<oneshot::Receiver<Vec<usize>>>,
     /// Whether the server plays.
     playing_since: Option<Instant>,
+    /// How long it has played before the last pause.
+    played: Duration,
+    /// Aggregate URL and identifier, for the TEARDOWN after a loss.
+    session: Option<(String, String)>,
+    /// Nobody answered, as a camera that boots does.
+    silent: bool,
     /// TEARDOWN is under way; then the next attempt uses these transports.
     retiring: Option<(Instant, Vec<LowerTransport>)>,
 }
@@ -120,6 +129,14 @@ pub(super) struct Task {
     overflow_told: bool,
     /// A presentation that was up has been lost and is not back yet.
     was_lost: bool,
+    /// UDP was silent and TCP was tried.
+    fell_back: bool,
+    links_checked: bool,
+    /// Events of the application from before there were pads.
+    early_events: Vec<gst::Event>,
+    /// The server that the user named.
+    first_peer: Option<IpAddr>,
+    pipeline_latency: Duration,
 }
 
 impl Task {
@@ -129,7 +146,6 @@ impl Task {
         runtimes: Arc<Runtimes>,
         inputs: Inputs,
     ) -> Self {
-        delivery::ensure_watchdog(&runtimes);
         let backoff = Backoff::new(Policy {
             connect_attempts: config.connect_attempts,
             reconnect_attempts: config.reconnect_attempts,
@@ -138,7 +154,7 @@ impl Task {
         });
         Self {
             transports: config.transports.clone(),
-            foreign: ForeignQueue::new(runtimes.ctl().clone()),
+            foreign: inputs.foreign.clone(),
             clock: ClockReader::new(inputs.clock.clone()),
             facts: mpsc::channel(FACTS),
             outcomes: mpsc::unbounded_channel(),
@@ -160,6 +176,11 @@ impl Task {
             udp_buffer_told: false,
             overflow_told: false,
             was_lost: false,
+            fell_back: false,
+            links_checked: false,
+            early_events: Vec::new(),
+            first_peer: None,
+            pipeline_latency: Duration::ZERO,
             config,
             host,
             runtimes,
@@ -194,6 +215,7 @@ impl Task {
                 None => std::future::pending().await,
             }
         };
+        let stopping = self.stop_at.is_some();
         let mut none = (None, None, None);
         let (connecting, link, selecting) = match &mut self.attempt {
             Some(attempt) => (
@@ -205,7 +227,8 @@ impl Task {
         };
         tokio::select! {
             biased;
-            command = self.inputs.commands.recv() => Wake::Command(command),
+            // After Stop the handle goes, and its channel would always be ready.
+            command = self.inputs.commands.recv(), if !stopping => Wake::Command(command),
             inbound = Link::inbound(link) => Wake::Inbound(inbound),
             outcome = Connecting::outcome(connecting) => Wake::Connected(outcome),
             selected = answer(selecting) => Wake::Selected(selected.unwrap_or_default()),
@@ -303,27 +326,29 @@ impl Task {
             }
             Command::Pause => {
                 self.wish_playing = false;
-                self.clock.update();
-                let clock = self.clock.now();
-                for stream in &self.streams {
-                    if let Some(path) = &stream.path {
-                        lock(&path.ingest).pause(clock);
-                    }
-                    stream.shared.delivery.clear_media();
-                }
+                self.hold();
                 if let Some(attempt) = &mut self.attempt {
-                    attempt.playing_since = None;
                     attempt.client.pause(now);
                 }
-                self.housekeeping_at = None;
-                self.inputs.snapshot.update(|stats| stats.state = "paused");
             }
             Command::Stop => self.stop(now),
             Command::Eos => self.send_eos(),
+            Command::Event(event) if self.presented_at.is_none() => {
+                // An inactive pad would swallow it.
+                if self.early_events.len() < limits::COMMANDS {
+                    self.early_events.push(event);
+                }
+            }
             Command::Event(event) => {
                 for stream in &self.streams {
                     stream.shared.delivery.event(event.clone());
                 }
+            }
+            Command::PipelineLatency(latency) => {
+                for stream in &self.streams {
+                    stream.shared.set_pipeline_latency(latency);
+                }
+                self.pipeline_latency = latency;
             }
             Command::Latency(latency) => {
                 self.config.latency = latency;
@@ -349,6 +374,28 @@ impl Task {
         }
     }
 
+    /// Drops what comes and what is queued until the next PLAY.
+    pub(super) fn hold(&mut self) {
+        self.clock.update();
+        let clock = self.clock.now();
+        for stream in &self.streams {
+            if let Some(path) = &stream.path {
+                lock(&path.ingest).pause(clock);
+            }
+            stream.shared.delivery.clear_media();
+        }
+        if let Some(attempt) = &mut self.attempt
+            && let Some(since) = attempt.playing_since.take()
+        {
+            attempt.played = attempt.played.saturating_add(since.elapsed());
+        }
+        self.housekeeping_at = None;
+        self.inputs.snapshot.update(|stats| {
+            stats.state = "paused";
+            stats.playing_since = None;
+        });
+    }
+
     /// PLAY goes out once the pads are there for what comes.
     fn play_if_wished(&mut self, now: Instant) {
         if !self.wish_playing || self.presented_at.is_none() || self.presenting.is_some() {
@@ -371,7 +418,9 @@ impl Task {
         self.housekeeping_at = None;
         self.say_goodbye(now);
         if let Some(attempt) = &mut self.attempt {
-            attempt.connecting = None;
+            if attempt.client.session_id().is_none() {
+                attempt.connecting = None;
+            }
             attempt.client.teardown(now);
         }
         self.streams.clear();
@@ -380,7 +429,13 @@ impl Task {
     fn send_eos(&mut self) {
         self.eos = true;
         self.retry_at = None;
+        if self.presented_at.is_none() {
+            return;
+        }
         for stream in &mut self.streams {
+            if let Some(path) = &stream.path {
+                lock(&path.ingest).finish();
+            }
             if !std::mem::replace(&mut stream.eos, true) {
                 stream.shared.delivery.event(gst::event::Eos::new());
             }
@@ -400,7 +455,7 @@ impl Task {
             keep_alive: self.config.keep_alive,
             response_timeout: nonzero(self.config.response_timeout),
             blocksize: self.config.blocksize,
-            previous_session: self.previous_session.take(),
+            previous_session: self.previous_session.clone(),
             ..client::Config::new(self.config.url.clone())
         };
         let mut client = Client::new(config);
@@ -414,6 +469,9 @@ impl Task {
             pairs: HashMap::new(),
             selecting: None,
             playing_since: None,
+            played: Duration::ZERO,
+            session: None,
+            silent: false,
             retiring: None,
         });
         self.inputs
@@ -446,7 +504,7 @@ impl Task {
         };
         // A public server may not send us into the private network.
         let redirected = !host.eq_ignore_ascii_case(self.config.url.host());
-        let public = self.config.url.host().parse().is_ok_and(is_public);
+        let public = self.first_peer.is_some_and(is_public);
         let reach = if redirected && public {
             Reach::PublicOnly
         } else {
@@ -455,12 +513,17 @@ impl Task {
         gst::debug!(CAT, "connecting to {host} port {port}");
         if let Some(attempt) = &mut self.attempt {
             attempt.link = None;
+            // Only what is yet to be set up waits for its turn.
+            let set_up = attempt.client.state() != client::State::Init;
             attempt.connecting = Some(Connecting::start(
                 self.runtimes.io(),
-                host,
-                port,
-                timeout,
-                reach,
+                Target {
+                    host,
+                    port,
+                    timeout,
+                    reach,
+                    permit: !set_up,
+                },
                 self.inputs.clock.clone(),
             ));
         }
@@ -479,9 +542,15 @@ impl Task {
                     .snapshot
                     .update(|stats| stats.peer = Some(peer.to_string()));
                 attempt.link = Some(link);
+                self.first_peer.get_or_insert(peer.ip());
                 attempt.client.handle_connected(local.ip(), peer.ip(), now);
+                // Its TEARDOWN is on its way.
+                self.previous_session = None;
             }
-            Err(error) => attempt.client.handle_connect_failed(error.to_string(), now),
+            Err(error) => {
+                attempt.silent = !error.is_answer();
+                attempt.client.handle_connect_failed(error.to_string(), now);
+            }
         }
     }
 
@@ -530,29 +599,44 @@ impl Task {
     /// that is wanted and may help.
     fn lost(&mut self, error: &Error, now: Instant) {
         let was_up = self.backoff.was_up();
-        self.was_lost |= was_up;
-        self.drop_attempt(error);
+        let newly_lost = was_up && !std::mem::replace(&mut self.was_lost, was_up);
         if self.stop_at.is_some() || self.over {
+            self.drop_attempt(error);
             return;
         }
-        self.inputs
-            .snapshot
-            .update(|stats| stats.last_error = Some(error.to_string()));
+        self.inputs.snapshot.update(|stats| {
+            stats.last_error = Some(error.to_string());
+            stats.playing_since = None;
+        });
         if self.eos {
-            self.over = true;
+            self.drop_attempt(error);
+            match self.presented_at {
+                Some(_) => self.over = true,
+                // No pad will ever see the EOS.
+                None => self.fail(error),
+            }
             return;
         }
-        match self.backoff.failed(error, &mut rand::rng()) {
-            Verdict::GiveUp => self.fail(error),
+        let silent = self.attempt.as_ref().is_some_and(|attempt| attempt.silent);
+        match self.backoff.failed(error, silent, &mut rand::rng()) {
+            Verdict::GiveUp => {
+                // A session that still lives is ended; then there is nothing left to do.
+                self.say_goodbye(now);
+                if let Some(attempt) = &mut self.attempt {
+                    attempt.client.teardown(now);
+                }
+                self.fail(error);
+            }
             Verdict::Retry(delay) => {
+                self.drop_attempt(error);
                 gst::warning!(CAT, "{error}; trying again in {delay:?}");
                 self.retry_at = Some(after(now, delay));
                 self.inputs.snapshot.update(|stats| stats.state = "waiting");
                 let (reason, attempt) = (error.to_string(), self.backoff.tries());
-                let what = match (was_up, Backoff::is_refusal(error)) {
+                let what = match (newly_lost, Backoff::is_refusal(error)) {
                     (_, true) => "authentication-refused",
-                    (true, false) if attempt == 1 => "connection-lost",
-                    _ => "retrying",
+                    (true, false) => "connection-lost",
+                    (false, false) => "retrying",
                 };
                 let status = error.status;
                 self.tell(what, move |message| {
@@ -573,10 +657,10 @@ impl Task {
             return;
         };
         let gone = error.kind == client::ErrorKind::ServerTeardown || error.status == Some(454);
-        if let Some(session) = attempt.client.session_id()
+        if let Some(session) = attempt.session
             && !gone
         {
-            self.previous_session = Some((attempt.client.aggregate_url(), session.to_string()));
+            self.previous_session = Some(session);
         }
         for stream in &mut self.streams {
             stream.path = None;

@@ -203,13 +203,18 @@ impl Task {
         let Some(description) = sdp.media.iter().find(|m| m.index == media) else {
             return;
         };
-        let at = match self.streams.iter().position(|stream| stream.media == media) {
-            Some(at) => at,
-            None => match self.new_stream(&sdp, description) {
-                Some(at) => at,
-                None => return,
-            },
+        let running = self.streams.iter().position(|stream| stream.media == media);
+        let at = match running {
+            Some(at) => self.follow_description(at, &sdp, description),
+            None => self.new_stream(&sdp, description, self.streams.len()),
         };
+        let Some(at) = at else {
+            return;
+        };
+        if let Some(attempt) = &mut self.attempt {
+            let url = attempt.client.aggregate_url();
+            attempt.session = attempt.client.session_id().map(|id| (url, id.to_string()));
+        }
         match self.open_path(at, &sdp, description, granted, now) {
             Ok(path) => {
                 if let Some(stream) = self.streams.get_mut(at) {
@@ -220,8 +225,46 @@ impl Task {
         }
     }
 
-    /// A stream whose pad is not on the element yet.
-    fn new_stream(&mut self, sdp: &sdp::Session, media: &Media) -> Option<usize> {
+    /// A stream in a new description: its caps may be others. Another encoding
+    /// ends the pad, and a new one of the same name takes its place.
+    fn follow_description(
+        &mut self,
+        at: usize,
+        sdp: &sdp::Session,
+        media: &Media,
+    ) -> Option<usize> {
+        let caps = caps::media_caps(sdp, media)?;
+        let rtpmap = media.rtpmap(*caps::pad_payload_types(media).first()?)?;
+        let stream = self.streams.get_mut(at)?;
+        if stream
+            .encoding_name
+            .eq_ignore_ascii_case(&rtpmap.encoding_name)
+        {
+            stream.caps = caps;
+            stream.clock_rate = rtpmap.clock_rate;
+            stream.control = media.control().map(str::to_string);
+            return Some(at);
+        }
+        gst::info!(
+            CAT,
+            "{}: {} is {} now",
+            self.config.url,
+            stream.pad().name(),
+            rtpmap.encoding_name
+        );
+        let old = self.streams.remove(at);
+        let host = self.host.clone();
+        self.foreign.run(move || {
+            // From here on nobody else pushes into the pad.
+            old.shared.delivery.close();
+            old.pad().push_event(gst::event::Eos::new());
+            host.remove_pad(old.pad());
+        });
+        self.new_stream(sdp, media, at)
+    }
+
+    /// A stream whose pad is not on the element yet, at this place of the list.
+    fn new_stream(&mut self, sdp: &sdp::Session, media: &Media, at: usize) -> Option<usize> {
         let element = self.host.element()?;
         let caps = caps::media_caps(sdp, media)?;
         let payload_type = caps::pad_payload_types(media).first().copied()?;
@@ -245,7 +288,7 @@ impl Task {
         self.inputs.generation.add(delivery.clone());
         let shared = Shared::new(delivery, self.config.latency);
         let stream_id = pad.create_stream_id(&element, Some(&name));
-        self.streams.push(Stream {
+        let stream = Stream {
             key,
             media: media.index,
             control: media.control().map(str::to_string),
@@ -260,8 +303,11 @@ impl Task {
             silent_told: false,
             bye: None,
             eos: false,
-        });
-        self.streams.len().checked_sub(1)
+            presented: false,
+        };
+        stream.shared.set_pipeline_latency(self.pipeline_latency);
+        self.streams.insert(at.min(self.streams.len()), stream);
+        Some(at)
     }
 
     fn open_path(
@@ -295,6 +341,10 @@ impl Task {
                     .config
                     .reference_timestamps
                     .then(|| gst::Caps::new_empty_simple("timestamp/x-ntp")),
+                caps: payload_types
+                    .iter()
+                    .filter_map(|pt| Some((*pt, caps::payload_caps(sdp, media, *pt)?)))
+                    .collect(),
                 receiver: rtp::Config {
                     clock_rate: stream.clock_rate,
                     payload_types,
@@ -475,7 +525,7 @@ impl Task {
         {
             link.permit = None;
         }
-        if self.presented_at.is_some() {
+        if self.streams.iter().all(|stream| stream.presented) {
             self.play_if_wished(now);
             return;
         }
@@ -489,9 +539,15 @@ impl Task {
             looked: Default::default(),
         });
         self.inputs.snapshot.set_streams(streams.collect());
+        let collection = gst::StreamCollection::builder(None)
+            .streams(self.streams.iter().map(|stream| stream.gst_stream.clone()))
+            .build();
         let presentations: Vec<_> = self
             .streams
-            .iter()
+            .iter_mut()
+            .filter_map(|stream| {
+                (!std::mem::replace(&mut stream.presented, true)).then_some(stream)
+            })
             .map(|stream| Presentation {
                 pad: stream.pad().clone(),
                 caps: stream.caps.clone(),
@@ -501,13 +557,18 @@ impl Task {
         let (host, generation) = (self.host.clone(), self.inputs.generation.clone());
         self.presenting = Some(
             self.foreign
-                .ask(move || stream::present(&*host, &generation, presentations)),
+                .ask(move || stream::present(&*host, &generation, &collection, presentations)),
         );
     }
 
     /// The pads are on the element.
     pub(super) fn presented(&mut self, now: Instant) {
         self.presented_at = Some(now);
+        for event in self.early_events.drain(..) {
+            for stream in &self.streams {
+                stream.shared.delivery.event(event.clone());
+            }
+        }
         if self.eos {
             self.send_eos();
         }

@@ -1,0 +1,135 @@
+//! Muxers wait for all their pads: a silent one must not stop the others.
+
+use std::path::Path;
+
+use gst::prelude::*;
+
+use crate::local::LocalServer;
+use crate::media_file::{Track, decode};
+use crate::player::Player;
+use crate::process::Folder;
+use crate::{SOON, have, silent_opus, video};
+
+const NEEDED: [&str; 5] = ["x264enc", "opusenc", "mp4mux", "matroskamux", "avdec_h264"];
+
+fn server() -> LocalServer {
+    LocalServer::avp(format!("{} {}", video("pay0"), silent_opus("pay1")))
+}
+
+fn recorder(server: &LocalServer, muxer: &str, file: &Path) -> Player {
+    Player::launch(&format!(
+        "rtspsrc2 name=src location={} {muxer} name=mux ! filesink location={} \
+         src.stream_0 ! rtph264depay ! h264parse ! queue ! mux. \
+         src.stream_1 ! rtpopusdepay ! queue ! mux.",
+        server.url(),
+        file.display()
+    ))
+    .play()
+}
+
+fn seconds(time: gst::ClockTime) -> f64 {
+    time.nseconds() as f64 / 1e9
+}
+
+/// The span of the video that has come in so far.
+fn received(player: &Player) -> f64 {
+    player.log("stream_0", |log| match &log.packets[..] {
+        [first, .., last] => seconds(last.pts) - seconds(first.pts),
+        _ => 0.0,
+    })
+}
+
+fn span(track: &Track) -> f64 {
+    seconds(track.last) - seconds(track.first)
+}
+
+fn late_audio(muxer: &str) {
+    if !have(&NEEDED) {
+        return;
+    }
+    let (server, folder) = (server(), Folder::new());
+    let file = folder.file("late");
+    let player = recorder(&server, muxer, &file);
+    player.wait("3 s of video", SOON, |player| received(player) > 3.0);
+    let silent = player.log("stream_1", |log| log.packets.len());
+    assert_eq!(silent, 0, "the audio is silent at first");
+    server.element("cut").set_property("drop-probability", 0f32);
+    player.wait_packets(&["stream_1"], 50);
+    player.finish();
+
+    let tracks = decode(&file);
+    let [video, audio] = &tracks[..] else {
+        panic!("two tracks: {tracks:?}");
+    };
+    assert_eq!((&*video.kind, &*audio.kind), ("video/x-raw", "audio/x-raw"));
+    assert!(
+        span(video) > 3.0,
+        "the video is there from the start: {video:?}"
+    );
+    let late = seconds(audio.first) - seconds(video.first);
+    assert!(
+        (2.5..5.0).contains(&late),
+        "audio {late} s after video: {tracks:?}"
+    );
+}
+
+#[test]
+fn audio_that_starts_3_s_late_is_recorded_by_mp4mux() {
+    late_audio("mp4mux");
+}
+
+#[test]
+fn audio_that_starts_3_s_late_is_recorded_by_matroskamux() {
+    late_audio("matroskamux");
+}
+
+/// The muxer's output grows while the audio is silent.
+fn silent_audio(muxer: &str) {
+    if !have(&NEEDED) {
+        return;
+    }
+    let (server, folder) = (server(), Folder::new());
+    let file = folder.file("silent");
+    let player = recorder(&server, muxer, &file);
+    let size = || file.metadata().map_or(0, |file| file.len());
+    player.wait("2 s of video", SOON, |player| received(player) > 2.0);
+    // Half of the 300 kbit/s, for what the muxer holds back.
+    player.wait("a file that grows", SOON, |_| size() > 40_000);
+    let gaps = player.log("stream_1", |log| (log.packets.len(), log.gaps));
+    assert!(gaps.0 == 0 && gaps.1 > 0, "packets and GAPs: {gaps:?}");
+    player.finish();
+    let tracks = decode(&file);
+    let video = tracks.iter().find(|track| track.kind == "video/x-raw");
+    assert!(video.is_some_and(|video| span(video) > 1.9), "{tracks:?}");
+}
+
+#[test]
+fn a_silent_audio_track_does_not_stop_mp4mux() {
+    silent_audio("mp4mux");
+}
+
+#[test]
+fn a_silent_audio_track_does_not_stop_matroskamux() {
+    silent_audio("matroskamux");
+}
+
+#[test]
+fn audio_and_video_are_recorded_together() {
+    if !have(&NEEDED) {
+        return;
+    }
+    let (server, folder) = (server(), Folder::new());
+    let file = folder.file("both.mp4");
+    let player = recorder(&server, "mp4mux", &file);
+    player.wait_packets(&["stream_0"], 1);
+    server.element("cut").set_property("drop-probability", 0f32);
+    player.wait("2 s of video", SOON, |player| received(player) > 2.0);
+    player.wait_packets(&["stream_1"], 30);
+    player.finish();
+    let tracks = decode(&file);
+    let [video, audio] = &tracks[..] else {
+        panic!("two tracks: {tracks:?}");
+    };
+    let apart = seconds(video.last) - seconds(audio.last);
+    assert!(apart.abs() < 0.5, "both end together: {tracks:?}");
+}

@@ -1,0 +1,71 @@
+//! VLC as the server: it only does RTP over UDP.
+
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
+use std::process::{Command, Stdio};
+
+use crate::player::Player;
+use crate::process::{Folder, Process, is_installed, wait_for};
+use crate::{SOON, have};
+
+/// The owner of this process.
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+}
+
+#[test]
+fn vlc_as_a_server_is_played() {
+    if !["cvlc", "setpriv"]
+        .iter()
+        .all(|program| is_installed(program))
+    {
+        eprintln!("skipped: cvlc or setpriv is not installed");
+        return;
+    }
+    if !have(&["x264enc", "mpegtsmux"]) {
+        return;
+    }
+    let folder = Folder::new();
+    let file = folder.file("video.ts");
+    let make = format!(
+        "videotestsrc num-buffers=250 name=src ! video/x-raw,width=320,height=240,framerate=25/1 \
+         ! x264enc key-int-max=25 bitrate=300 speed-preset=ultrafast ! h264parse ! mpegtsmux \
+         ! filesink location={}",
+        file.display()
+    );
+    let maker = Player::launch(&make).play();
+    maker.wait("a file for VLC", SOON, Player::has_ended);
+    drop(maker);
+
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = port.local_addr().unwrap().port();
+    let url = format!("rtsp://127.0.0.1:{port}/test");
+    // VLC does not run as root.
+    let mut command = match is_root() {
+        true => {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "cvlc"]);
+            command
+        }
+        false => Command::new("cvlc"),
+    };
+    command
+        .args(["--quiet", "--intf", "dummy", "--loop"])
+        .arg(&file);
+    command.arg(format!("--sout=#rtp{{sdp={url}}}"));
+    command.env("HOME", folder.file("")).current_dir("/");
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut vlc = Process::spawn(&mut command);
+    wait_for("VLC listens", SOON, || {
+        assert!(vlc.is_running(), "VLC has ended");
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+    });
+
+    let player = Player::new(&url, &[]).play();
+    player.wait_packets(&["stream_0"], 100);
+    assert_eq!(player.transport(), "udp");
+    assert!(!player.has_ended());
+}

@@ -1,0 +1,15 @@
+//! `rtspsrc2` against a scripted server: what no real peer does on demand.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod coming_back;
+mod delivery;
+mod ending;
+mod foreign;
+mod pads;
+mod pausing;
+mod server_requests;
+mod states;
+mod surface;
+mod transports;

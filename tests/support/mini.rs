@@ -1,0 +1,606 @@
+//! A small RTSP server whose behaviour a test changes while it runs.
+//!
+//! It shares no code with the client under test. Each server listens on a loopback address of its
+//! own, so that no two tests ever compete for a port.
+
+use std::io::{self, BufReader, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::*};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::wire::{self, Incoming};
+
+/// What a stream of the presentation carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Media {
+    /// Three packets a frame, each tenth frame a key frame.
+    H264,
+    /// One packet.
+    Pcmu,
+}
+
+/// How a SETUP is granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grant {
+    AsAsked,
+    /// TCP, whatever was asked for.
+    Tcp,
+    /// UDP is refused with 461.
+    NoUdp,
+}
+
+/// How the server behaves; read anew for each request and each packet.
+#[derive(Clone, Debug)]
+pub struct Script {
+    pub streams: Vec<Media>,
+    /// These streams never send.
+    pub silent: Vec<usize>,
+    /// Requests of this method are not answered until this changes.
+    pub hang: Option<&'static str>,
+    /// Requests of this method get this status instead.
+    pub refuse: Option<(&'static str, u16)>,
+    /// How often `refuse` still applies.
+    pub refusals: u32,
+    pub grant: Grant,
+    /// Whether anything is sent at all, and over UDP.
+    pub media: bool,
+    pub udp_media: bool,
+    /// Sessions over UDP outlive their connection.
+    pub udp_survives: bool,
+    /// Media comes before the reply to PLAY.
+    pub early_media: bool,
+    /// `a=range` of the description and `Range` of the reply to PLAY.
+    pub range: &'static str,
+    pub public: &'static str,
+    /// Seconds, as the Session header says.
+    pub timeout: u32,
+    /// User and password of Basic authentication.
+    pub auth: Option<(&'static str, &'static str)>,
+    /// Between two frames.
+    pub interval: Duration,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            streams: vec![Media::H264],
+            silent: Vec::new(),
+            hang: None,
+            refuse: None,
+            refusals: u32::MAX,
+            grant: Grant::AsAsked,
+            media: true,
+            udp_media: true,
+            udp_survives: false,
+            early_media: false,
+            range: "npt=now-",
+            public: "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, GET_PARAMETER, TEARDOWN",
+            timeout: 60,
+            auth: None,
+            interval: Duration::from_millis(10),
+        }
+    }
+}
+
+/// A request of the client, as it came.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: String,
+    pub uri: String,
+    pub headers: Vec<(String, String)>,
+    /// Which connection it came over, counted from 0.
+    pub connection: u64,
+}
+
+/// A response of the client to a request of the server.
+#[derive(Clone, Debug)]
+pub struct Response {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+}
+
+impl Response {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        wire::header(&self.headers, name)
+    }
+}
+
+impl Request {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        wire::header(&self.headers, name)
+    }
+}
+
+#[derive(Default)]
+struct Record {
+    requests: Vec<Request>,
+    responses: Vec<Response>,
+    connections: Vec<Arc<Connection>>,
+}
+
+struct Shared {
+    script: Mutex<Script>,
+    scripted: Condvar,
+    record: Mutex<Record>,
+    recorded: Condvar,
+    stop: AtomicBool,
+    /// RTCP packets of clients.
+    rtcp: AtomicU64,
+    address: SocketAddrV4,
+    /// When all media clocks were 0.
+    start: Instant,
+}
+
+/// One connection, and the session that was set up over it.
+struct Connection {
+    id: u64,
+    stream: TcpStream,
+    /// Whole messages and frames only.
+    writer: Mutex<TcpStream>,
+    playing: AtomicBool,
+    paths: Mutex<Vec<Option<Path>>>,
+}
+
+struct Path {
+    way: Way,
+    seq: u16,
+    ssrc: u32,
+    frames: u64,
+    /// The time of the next frame, if a reply to PLAY has said it.
+    announced: Option<u32>,
+}
+
+enum Way {
+    Tcp(u8),
+    Udp {
+        rtp: UdpSocket,
+        rtcp: UdpSocket,
+        client: SocketAddr,
+    },
+}
+
+pub struct Mini {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An address on which nobody listens, and nobody else will.
+pub fn free_address() -> SocketAddrV4 {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [low, high] = (std::process::id() as u16).to_le_bytes();
+    let ip = Ipv4Addr::new(127, 1 + high % 250, low, NEXT.fetch_add(1, Relaxed));
+    let listener = TcpListener::bind((ip, 0)).expect("a loopback address");
+    let port = listener.local_addr().expect("an address").port();
+    SocketAddrV4::new(ip, port)
+}
+
+impl Mini {
+    pub fn new(script: Script) -> Self {
+        Self::at(free_address(), script)
+    }
+
+    /// A server that appears at an address where there was none.
+    pub fn at(address: SocketAddrV4, script: Script) -> Self {
+        let listener = TcpListener::bind(address).expect("the address is ours");
+        let shared = Arc::new(Shared {
+            script: Mutex::new(script),
+            scripted: Condvar::new(),
+            record: Mutex::default(),
+            recorded: Condvar::new(),
+            stop: AtomicBool::new(false),
+            rtcp: AtomicU64::new(0),
+            address,
+            start: Instant::now(),
+        });
+        let (accepting, sending) = (shared.clone(), shared.clone());
+        let threads = vec![
+            std::thread::spawn(move || accept(&accepting, &listener)),
+            std::thread::spawn(move || send_media(&sending)),
+        ];
+        Self { shared, threads }
+    }
+
+    pub fn url(&self) -> String {
+        format!("rtsp://{}/live", self.shared.address)
+    }
+
+    pub fn address(&self) -> SocketAddrV4 {
+        self.shared.address
+    }
+
+    pub fn set(&self, change: impl FnOnce(&mut Script)) {
+        change(&mut lock(&self.shared.script));
+        self.shared.scripted.notify_all();
+    }
+
+    /// Closes all connections; new ones are accepted.
+    pub fn drop_connections(&self) {
+        let survives = lock(&self.shared.script).udp_survives;
+        let close = |connection: &Arc<Connection>| connection.close(survives);
+        lock(&self.shared.record).connections.retain(close);
+    }
+
+    pub fn requests(&self) -> Vec<Request> {
+        lock(&self.shared.record).requests.clone()
+    }
+
+    pub fn count(&self, method: &str) -> usize {
+        let record = lock(&self.shared.record);
+        record
+            .requests
+            .iter()
+            .filter(|r| r.method == method)
+            .count()
+    }
+
+    /// Waits until that many requests of a method have come.
+    pub fn wait_for(&self, method: &str, count: usize) {
+        let seen = |record: &Record| {
+            record
+                .requests
+                .iter()
+                .filter(|r| r.method == method)
+                .count()
+        };
+        self.wait_until(&format!("{count} × {method}"), |record| {
+            seen(record) >= count
+        });
+    }
+
+    pub fn responses(&self, count: usize) -> Vec<Response> {
+        self.wait_until("responses", |record| record.responses.len() >= count);
+        lock(&self.shared.record).responses.clone()
+    }
+
+    fn wait_until(&self, what: &str, done: impl Fn(&Record) -> bool) {
+        let record = lock(&self.shared.record);
+        let (record, waited) = self
+            .shared
+            .recorded
+            .wait_timeout_while(record, Duration::from_secs(20), |record| !done(record))
+            .unwrap_or_else(PoisonError::into_inner);
+        let methods: Vec<&str> = record.requests.iter().map(|r| r.method.as_str()).collect();
+        assert!(
+            !waited.timed_out(),
+            "no {what} within 20 s, but {methods:?}"
+        );
+    }
+
+    /// Sends a request of the server's own over every connection.
+    pub fn ask(&self, method: &str, cseq: u32) {
+        let request = format!(
+            "{method} rtsp://{}/live RTSP/1.0\r\nCSeq: {cseq}\r\n\r\n",
+            self.address()
+        );
+        for connection in &lock(&self.shared.record).connections {
+            connection.write(request.as_bytes());
+        }
+    }
+
+    /// BYE of every stream's source.
+    pub fn say_bye(&self) {
+        for connection in &lock(&self.shared.record).connections {
+            for path in lock(&connection.paths).iter().flatten() {
+                connection.send(path, &wire::bye(path.ssrc), true);
+            }
+        }
+    }
+
+    pub fn rtcp_received(&self) -> u64 {
+        self.shared.rtcp.load(Relaxed)
+    }
+}
+
+impl Drop for Mini {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Release);
+        self.set(|script| {
+            script.hang = None;
+            script.udp_survives = false;
+        });
+        // Wakes the accepting thread.
+        let _ = TcpStream::connect(self.shared.address);
+        self.drop_connections();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+        self.drop_connections();
+    }
+}
+
+fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
+    for (id, stream) in listener.incoming().enumerate() {
+        if shared.stop.load(Acquire) {
+            return;
+        }
+        let Ok(connection) = stream.and_then(|stream| Connection::new(id as u64, stream)) else {
+            continue;
+        };
+        let connection = Arc::new(connection);
+        lock(&shared.record).connections.push(connection.clone());
+        let shared = shared.clone();
+        std::thread::Builder::new()
+            .name("mini".into())
+            .stack_size(256 * 1024)
+            .spawn(move || {
+                let _ = serve(&shared, &connection);
+                let survives = lock(&shared.script).udp_survives;
+                connection.close(survives);
+            })
+            .expect("a thread");
+    }
+}
+
+impl Connection {
+    fn new(id: u64, stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        let writer = stream.try_clone()?;
+        writer.set_write_timeout(Some(Duration::from_secs(2)))?;
+        Ok(Self {
+            id,
+            stream,
+            writer: Mutex::new(writer),
+            playing: AtomicBool::new(false),
+            paths: Mutex::default(),
+        })
+    }
+
+    fn session(&self) -> String {
+        format!("5E5510{}", self.id)
+    }
+
+    fn write(&self, bytes: &[u8]) {
+        // What cannot be written is found out by the reader.
+        let _ = lock(&self.writer).write_all(bytes);
+    }
+
+    /// True if its session goes on over UDP.
+    fn close(&self, udp_survives: bool) -> bool {
+        let _ = self.stream.shutdown(Shutdown::Both);
+        let over_udp = |path: &Path| matches!(path.way, Way::Udp { .. });
+        let goes_on = udp_survives && lock(&self.paths).iter().flatten().any(over_udp);
+        if !goes_on {
+            self.playing.store(false, Release);
+        }
+        goes_on
+    }
+
+    fn send(&self, path: &Path, packet: &[u8], rtcp: bool) {
+        match &path.way {
+            Way::Tcp(channel) => self.write(&wire::frame(channel + u8::from(rtcp), packet)),
+            Way::Udp { rtp, .. } if !rtcp => {
+                let Way::Udp { client, .. } = &path.way else {
+                    return;
+                };
+                let _ = rtp.send_to(packet, client);
+            }
+            Way::Udp { rtcp, client, .. } => {
+                let to = SocketAddr::new(client.ip(), client.port() + 1);
+                let _ = rtcp.send_to(packet, to);
+            }
+        }
+    }
+}
+
+fn serve(shared: &Shared, connection: &Connection) -> io::Result<()> {
+    let mut reader = BufReader::new(connection.stream.try_clone()?);
+    loop {
+        match wire::read(&mut reader)? {
+            Incoming::Frame => {
+                shared.rtcp.fetch_add(1, Relaxed);
+            }
+            Incoming::Response { status, headers } => {
+                lock(&shared.record)
+                    .responses
+                    .push(Response { status, headers });
+                shared.recorded.notify_all();
+            }
+            Incoming::Request {
+                method,
+                uri,
+                headers,
+            } => {
+                let request = Request {
+                    method,
+                    uri,
+                    headers,
+                    connection: connection.id,
+                };
+                lock(&shared.record).requests.push(request.clone());
+                shared.recorded.notify_all();
+                let script = wait_while_hanging(shared, &request.method);
+                if shared.stop.load(Acquire) {
+                    return Ok(());
+                }
+                answer(shared, connection, &script, &request);
+            }
+        }
+    }
+}
+
+/// The script once requests of `method` are answered.
+fn wait_while_hanging(shared: &Shared, method: &str) -> Script {
+    let script = lock(&shared.script);
+    let script = shared
+        .scripted
+        .wait_while(script, |script| script.hang == Some(method))
+        .unwrap_or_else(PoisonError::into_inner);
+    script.clone()
+}
+
+fn answer(shared: &Shared, connection: &Connection, script: &Script, request: &Request) {
+    let method = request.method.as_str();
+    let cseq = request.header("CSeq").unwrap_or("0");
+    let reply = |status: u16, more: &str, body: &str| {
+        connection.write(wire::response(status, cseq, more, body).as_bytes());
+    };
+    if script.refuse.is_some_and(|(refused, _)| refused == method) && script.refusals > 0 {
+        let status = script.refuse.map_or(500, |(_, status)| status);
+        lock(&shared.script).refusals -= 1;
+        return reply(status, "", "");
+    }
+    if let Some((user, password)) = script.auth
+        && request.header("Authorization") != Some(&wire::basic(user, password))
+    {
+        return reply(401, "WWW-Authenticate: Basic realm=\"mini\"\r\n", "");
+    }
+    let session = format!(
+        "Session: {};timeout={}\r\n",
+        connection.session(),
+        script.timeout
+    );
+    match method {
+        "OPTIONS" => reply(200, &format!("Public: {}\r\n", script.public), ""),
+        "DESCRIBE" => {
+            let more = format!(
+                "Content-Type: application/sdp\r\nContent-Base: rtsp://{}/live/\r\n",
+                shared.address
+            );
+            reply(
+                200,
+                &more,
+                &wire::description(&script.streams, script.range),
+            );
+        }
+        "SETUP" => match set_up(shared, connection, script, request) {
+            Some(transport) => {
+                reply(200, &format!("{session}Transport: {transport}\r\n"), "");
+                if script.early_media {
+                    connection.playing.store(true, Release);
+                }
+            }
+            None => reply(461, "", ""),
+        },
+        "PLAY" => {
+            let info: Vec<String> = lock(&connection.paths)
+                .iter_mut()
+                .enumerate()
+                .filter_map(|(index, path)| Some((index, path.as_mut()?)))
+                .map(|(index, path)| {
+                    let url = format!("rtsp://{}/live/track{index}", shared.address);
+                    let time = media_time(shared, script, index);
+                    path.announced = Some(time);
+                    format!("url={url};seq={};rtptime={time}", path.seq)
+                })
+                .collect();
+            let mut more = format!("{session}Range: {}\r\n", script.range);
+            if !script.early_media {
+                more += &format!("RTP-Info: {}\r\n", info.join(","));
+            }
+            reply(200, &more, "");
+            connection.playing.store(true, Release);
+        }
+        "PAUSE" => {
+            connection.playing.store(false, Release);
+            reply(200, &session, "");
+        }
+        "GET_PARAMETER" | "SET_PARAMETER" => reply(200, &session, ""),
+        "TEARDOWN" => {
+            let named = |c: &&Arc<Connection>| request.header("Session") == Some(&c.session());
+            for connection in lock(&shared.record).connections.iter().filter(named) {
+                connection.playing.store(false, Release);
+                lock(&connection.paths).clear();
+            }
+            reply(200, "", "");
+        }
+        _ => reply(501, "", ""),
+    }
+}
+
+/// The Transport that is granted, or none.
+fn set_up(
+    shared: &Shared,
+    connection: &Connection,
+    script: &Script,
+    request: &Request,
+) -> Option<String> {
+    let stream: usize = request.uri.rsplit("track").next()?.parse().ok()?;
+    let asked = request.header("Transport")?;
+    let parameter = |name: &str| {
+        asked
+            .split(';')
+            .find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='))
+    };
+    let ssrc = 0x1000 + stream as u32;
+    let (way, granted) = if asked.starts_with("RTP/AVP/TCP") || script.grant == Grant::Tcp {
+        let channel = stream as u8 * 2;
+        let text = format!("RTP/AVP/TCP;unicast;interleaved={channel}-{}", channel + 1);
+        (Way::Tcp(channel), text)
+    } else if script.grant == Grant::NoUdp || asked.contains("multicast") {
+        return None;
+    } else {
+        let ports = parameter("client_port")?;
+        let client = ports.split('-').next()?.parse().ok()?;
+        let peer = connection.stream.peer_addr().ok()?.ip();
+        let (rtp, rtcp) = wire::udp_pair(*shared.address.ip());
+        let port = |socket: &UdpSocket| socket.local_addr().map_or(0, |a| a.port());
+        let text = format!(
+            "RTP/AVP;unicast;client_port={ports};server_port={}-{}",
+            port(&rtp),
+            port(&rtcp)
+        );
+        let client = SocketAddr::new(peer, client);
+        (Way::Udp { rtp, rtcp, client }, text)
+    };
+    let mut paths = lock(&connection.paths);
+    let streams = script.streams.len().max(stream + 1);
+    paths.resize_with(streams, || None);
+    paths[stream] = Some(Path {
+        way,
+        seq: 65_500,
+        ssrc,
+        frames: 0,
+        announced: None,
+    });
+    Some(format!("{granted};ssrc={ssrc:08X}"))
+}
+
+/// The RTP time of a stream now.
+fn media_time(shared: &Shared, script: &Script, stream: usize) -> u32 {
+    let media = script.streams.get(stream).copied().unwrap_or(Media::H264);
+    let ticks = shared.start.elapsed().as_micros() * u128::from(wire::clock_rate(media));
+    (ticks / 1_000_000) as u32
+}
+
+/// Paces the media of all sessions.
+fn send_media(shared: &Shared) {
+    while !shared.stop.load(Acquire) {
+        let script = lock(&shared.script).clone();
+        std::thread::sleep(script.interval);
+        if !script.media {
+            continue;
+        }
+        let connections = lock(&shared.record).connections.clone();
+        for connection in connections {
+            if !connection.playing.load(Acquire) {
+                continue;
+            }
+            let mut paths = lock(&connection.paths);
+            // What was said since: nothing follows a BYE that was sent after `media` was cleared.
+            if !lock(&shared.script).media {
+                continue;
+            }
+            for (index, path) in paths.iter_mut().enumerate() {
+                let Some(path) = path else { continue };
+                let udp = matches!(path.way, Way::Udp { .. });
+                if script.silent.contains(&index) || udp && !script.udp_media {
+                    continue;
+                }
+                let media = script.streams.get(index).copied().unwrap_or(Media::H264);
+                let now = media_time(shared, &script, index);
+                let time = path.announced.take().unwrap_or(now);
+                for packet in wire::packets(media, path.seq, time, path.ssrc, path.frames) {
+                    connection.send(path, &packet, false);
+                    path.seq = path.seq.wrapping_add(1);
+                }
+                path.frames += 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! What the tests with scripted and real peers share; each of them uses a part of it.
+#![allow(dead_code)]
+
+pub mod mini;
+pub mod player;
+pub mod wire;
+
+use std::sync::Once;
+
+pub fn init() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        gst::init().expect("GStreamer");
+        gstrtsp2::plugin_register_static().expect("the plugin");
+    });
+}

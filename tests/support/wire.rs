@@ -1,0 +1,168 @@
+//! The bytes that the scripted server reads and writes.
+
+use std::io::{self, BufRead, Read};
+use std::net::{Ipv4Addr, UdpSocket};
+
+use super::mini::Media;
+
+/// What comes over a connection.
+pub enum Incoming {
+    /// An interleaved frame: RTCP.
+    Frame,
+    Request {
+        method: String,
+        uri: String,
+        headers: Vec<(String, String)>,
+    },
+    Response {
+        status: u16,
+        headers: Vec<(String, String)>,
+    },
+}
+
+pub fn read(reader: &mut impl BufRead) -> io::Result<Incoming> {
+    let end = || io::Error::from(io::ErrorKind::UnexpectedEof);
+    let mut first = [0];
+    reader.read_exact(&mut first)?;
+    if first == *b"$" {
+        let mut header = [0; 3];
+        reader.read_exact(&mut header)?;
+        let mut payload = vec![0; usize::from(u16::from_be_bytes([header[1], header[2]]))];
+        reader.read_exact(&mut payload)?;
+        return Ok(Incoming::Frame);
+    }
+    let mut line = String::from(char::from(first[0]));
+    reader.read_line(&mut line)?;
+    let start: Vec<String> = line.split_whitespace().map(str::to_string).collect();
+    let mut headers = Vec::new();
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Err(end());
+        }
+        match line.trim_end().split_once(':') {
+            Some((name, value)) => headers.push((name.to_string(), value.trim().to_string())),
+            None => break,
+        }
+    }
+    let length = header(&headers, "Content-Length").and_then(|length| length.parse().ok());
+    io::copy(&mut reader.take(length.unwrap_or(0)), &mut io::sink())?;
+    match start.as_slice() {
+        [version, status, ..] if version.starts_with("RTSP/") => Ok(Incoming::Response {
+            status: status.parse().map_err(|_| end())?,
+            headers,
+        }),
+        [method, uri, _version] => Ok(Incoming::Request {
+            method: method.clone(),
+            uri: uri.clone(),
+            headers,
+        }),
+        _ => Err(end()),
+    }
+}
+
+pub fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    headers
+        .iter()
+        .find(|(n, _)| n.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.as_str())
+}
+
+pub fn response(status: u16, cseq: &str, more: &str, body: &str) -> String {
+    let length = match body.len() {
+        0 => String::new(),
+        length => format!("Content-Length: {length}\r\n"),
+    };
+    let reason = if status == 200 { "OK" } else { "Scripted" };
+    format!(
+        "RTSP/1.0 {status} {reason}\r\nCSeq: {cseq}\r\nServer: mini\r\n{more}{length}\r\n{body}"
+    )
+}
+
+pub fn basic(user: &str, password: &str) -> String {
+    use base64::Engine as _;
+    let text = format!("{user}:{password}");
+    let coded = base64::engine::general_purpose::STANDARD.encode(text);
+    format!("Basic {coded}")
+}
+
+pub fn description(streams: &[Media], range: &str) -> String {
+    let mut sdp = format!(
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=mini\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\na=control:*\r\na=range:{range}\r\n"
+    );
+    for (index, media) in streams.iter().enumerate() {
+        sdp += match media {
+            Media::H264 => {
+                "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\n"
+            }
+            Media::Pcmu => "m=audio 0 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n",
+        };
+        sdp += &format!("a=control:track{index}\r\n");
+    }
+    sdp
+}
+
+pub fn clock_rate(media: Media) -> u32 {
+    match media {
+        Media::H264 => 90_000,
+        Media::Pcmu => 8_000,
+    }
+}
+
+/// The packets of one frame.
+pub fn packets(media: Media, seq: u16, time: u32, ssrc: u32, frame: u64) -> Vec<Vec<u8>> {
+    let count = match media {
+        Media::H264 => 3u16,
+        Media::Pcmu => 1,
+    };
+    (0..count)
+        .map(|i| {
+            let last = i + 1 == count;
+            let payload_type = match media {
+                Media::H264 => 96,
+                Media::Pcmu => 0,
+            };
+            let mut packet = vec![0x80, u8::from(last) << 7 | payload_type];
+            packet.extend(seq.wrapping_add(i).to_be_bytes());
+            packet.extend(time.to_be_bytes());
+            packet.extend(ssrc.to_be_bytes());
+            match media {
+                // A slice of a key frame, or of another one (RFC 6184 §5.6).
+                Media::H264 => packet.push(if frame % 10 == 0 { 0x65 } else { 0x41 }),
+                Media::Pcmu => {}
+            }
+            packet.extend([0xff; 79]);
+            packet
+        })
+        .collect()
+}
+
+/// An empty receiver report and a BYE (RFC 3550 §6.6).
+pub fn bye(ssrc: u32) -> Vec<u8> {
+    let mut packet = vec![0x80, 201, 0, 1];
+    packet.extend(ssrc.to_be_bytes());
+    packet.extend([0x81, 203, 0, 1]);
+    packet.extend(ssrc.to_be_bytes());
+    packet
+}
+
+pub fn frame(channel: u8, packet: &[u8]) -> Vec<u8> {
+    let mut frame = vec![b'$', channel];
+    frame.extend((packet.len() as u16).to_be_bytes());
+    frame.extend(packet);
+    frame
+}
+
+/// An even port and the next one.
+pub fn udp_pair(ip: Ipv4Addr) -> (UdpSocket, UdpSocket) {
+    for _ in 0..100 {
+        let rtp = UdpSocket::bind((ip, 0)).expect("a UDP socket");
+        let port = rtp.local_addr().expect("an address").port();
+        if port % 2 == 0
+            && let Ok(rtcp) = UdpSocket::bind((ip, port + 1))
+        {
+            return (rtp, rtcp);
+        }
+    }
+    panic!("no pair of UDP ports is free");
+}
