@@ -22,7 +22,7 @@ use client::Downstream;
 const HELP: &str = "\
 usage: compare [--quick] [--list] [--row NAME]... [--elements A,B] [--plugin FILE]
                [--runs N] [--window SECONDS] [--udp-buffer-size BYTES]
-  --quick            one run of 3 s per row instead of the median of 5 runs of 8 s
+  --quick            one run of 3 s per row instead of the median of 5 runs of 5 s
   --row NAME         only rows whose name contains NAME
   --elements A,B     the reference and the element under test (rtspsrc,rtspsrc2)
   --plugin FILE      the plugin under test (libgstrtsp2.so beside this program, else GST_PLUGIN_PATH)";
@@ -84,7 +84,7 @@ fn options(args: &[String]) -> Result<Option<Options>, Error> {
         plugin: built_plugin(),
         runs: 5,
         warm_up: Duration::from_secs(2),
-        window: Duration::from_secs(8),
+        window: Duration::from_secs(5),
         udp_buffer: 512 << 10,
         filters: Vec::new(),
     };

@@ -23,6 +23,9 @@ const FALL: i64 = 20;
 /// than any clock drifts; what is above is queueing.
 const RISE: i64 = 1_000;
 /// Synchronisation slews by this part of the media time: 1 %.
+/// The part of their distance by which presentation times grow all the same
+/// while the offset falls at once.
+const REST: i64 = 32;
 const SLEW: i64 = 100;
 /// RTP-Info that is further from the first packet is bogus.
 const ANCHOR_DISTANCE: i64 = 10 * SECOND;
@@ -338,9 +341,10 @@ impl Timeline {
         if self.sync == self.sync_target {
             return false;
         }
-        // Presentation times do not run backwards for it.
+        // Presentation times do not run backwards for it, nor stand still while
+        // the first window lets the offset fall.
         let (fall, rise) = match self.sync_step {
-            true => (progress, i64::MAX),
+            true => (progress / (2 * REST), i64::MAX),
             false => (progress / SLEW, progress / SLEW),
         };
         let change = self.sync_target.saturating_sub(self.sync);
@@ -362,7 +366,8 @@ fn adapt(state: &mut State, progress: i64) -> bool {
         return false;
     }
     let (fall, rise) = match state.window.first {
-        true => (progress, 0),
+        // Two frames never have one time: parsers and muxers refuse that.
+        true => (progress.saturating_sub(progress / REST), 0),
         false => (progress / FALL, progress / RISE),
     };
     state.offset = state

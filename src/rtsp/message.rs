@@ -248,6 +248,13 @@ impl Message {
         }
     }
 
+    pub fn headers_mut(&mut self) -> &mut Headers {
+        match self {
+            Message::Request(request) => &mut request.headers,
+            Message::Response(response) => &mut response.headers,
+        }
+    }
+
     pub fn write(&self, out: &mut Vec<u8>) {
         match self {
             Message::Request(request) => request.write(out),

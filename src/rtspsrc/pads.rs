@@ -1,5 +1,7 @@
 //! The source pads of `rtspsrc2`: their queries and upstream events.
 
+use std::sync::{Mutex, PoisonError};
+
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
@@ -34,15 +36,22 @@ pub(super) fn new(element: &RtspSrc2, name: &str) -> Option<gst::Pad> {
     Some(pad)
 }
 
-/// Takes a pad off the element. A push under way ends by itself.
+/// Takes a pad off the element, once: the session and a state change may both
+/// want to, and `gst_element_remove_pad()` does not notice. A push under way
+/// ends by itself.
 pub(super) fn remove(element: &gst::Element, pad: &gst::Pad) {
-    let _ = pad.set_active(false);
-    if pad
-        .parent()
-        .is_some_and(|parent| &parent == element.upcast_ref::<gst::Object>())
+    static REMOVING: Mutex<Vec<gst::Pad>> = Mutex::new(Vec::new());
+    let removing = || REMOVING.lock().unwrap_or_else(PoisonError::into_inner);
     {
-        let _ = element.remove_pad(pad);
+        let mut removing = removing();
+        if removing.contains(pad) || pad.parent().as_ref() != Some(element.upcast_ref()) {
+            return;
+        }
+        removing.push(pad.clone());
     }
+    let _ = pad.set_active(false);
+    let _ = element.remove_pad(pad);
+    removing().retain(|other| other != pad);
 }
 
 pub(super) fn query(src: &imp::RtspSrc2, query: &mut gst::QueryRef) -> bool {

@@ -122,7 +122,9 @@ impl Backoff {
         if self.tries == 1 && self.was_up {
             // All that lost the same switch come back; not all at once.
             return Verdict::Retry(
-                (self.policy.initial_delay * 2)
+                self.policy
+                    .initial_delay
+                    .saturating_mul(2)
                     .mul_f64(unit)
                     .min(self.policy.max_delay),
             );

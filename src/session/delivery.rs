@@ -403,7 +403,7 @@ impl Delivery {
                 // What lies before the base time is none of the pipeline's.
                 let (start, end) = (running(start), running(start.saturating_add(duration)));
                 if end > start {
-                    let gap = gst::event::Gap::builder(start).duration(end - start);
+                    let gap = gst::event::Gap::builder(start).duration(end.saturating_sub(start));
                     self.pad.push_event(gap.build());
                 }
             }

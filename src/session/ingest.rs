@@ -560,16 +560,16 @@ impl Ingest {
             Payload::Copied(bytes) => gst::Buffer::from_mut_slice(bytes),
             Payload::Shared(bytes) => gst::Buffer::from_slice(bytes),
         };
-        if let (Some(caps), Some(ntp)) = (&self.settings.reference_timestamps, packet.ntp) {
-            if let Some(buffer) = buffer.get_mut() {
-                let time = gst::ClockTime::from_nseconds(crate::rtp::ntp::to_nanos(ntp));
-                gst::ReferenceTimestampMeta::add(buffer, caps, time, gst::ClockTime::NONE);
-            }
+        if let (Some(caps), Some(ntp)) = (&self.settings.reference_timestamps, packet.ntp)
+            && let Some(buffer) = buffer.get_mut()
+        {
+            let time = gst::ClockTime::from_nseconds(crate::rtp::ntp::to_nanos(ntp));
+            gst::ReferenceTimestampMeta::add(buffer, caps, time, gst::ClockTime::NONE);
         }
-        if packet.marker {
-            if let Some(buffer) = buffer.get_mut() {
-                buffer.set_flags(gst::BufferFlags::MARKER);
-            }
+        if packet.marker
+            && let Some(buffer) = buffer.get_mut()
+        {
+            buffer.set_flags(gst::BufferFlags::MARKER);
         }
         burst.buffers.push(buffer);
     }

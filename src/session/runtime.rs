@@ -7,7 +7,6 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use once_cell::sync::Lazy;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::lock::lock;
@@ -68,7 +67,9 @@ impl Runtimes {
 /// The runtimes of this process. A forked child has none of its parent's
 /// threads, so they are keyed by process id and made anew there.
 pub(crate) fn runtimes() -> io::Result<Arc<Runtimes>> {
-    static CURRENT: Lazy<Mutex<Option<(u32, Arc<Runtimes>)>>> = Lazy::new(|| Mutex::new(None));
+    /// With the process that they were made in.
+    type Current = Option<(u32, Arc<Runtimes>)>;
+    static CURRENT: Mutex<Current> = Mutex::new(None);
     let pid = std::process::id();
     let mut current = lock(&CURRENT);
     match current.as_ref() {

@@ -21,7 +21,7 @@ pub(super) struct Snapshot {
 
 #[derive(Debug, Clone)]
 pub(super) struct SessionStats {
-    /// `connecting`, `ready`, `playing`, `paused`, `waiting`, `failed`, `closed`.
+    /// `connecting`, `ready`, `playing`, `paused`, `waiting`, `failed`, `ended`.
     pub state: &'static str,
     pub url: String,
     pub transport: Option<&'static str>,

@@ -46,12 +46,13 @@ fn a_wrong_password_is_not_authorized(method: &str) {
 }
 
 #[test]
-// covers: D-AUTH-01
+// covers: C-AUTH-18
 fn basic_with_the_right_password_plays() {
     the_right_password_plays("basic");
 }
 
 #[test]
+// covers: C-AUTH-03
 fn digest_with_the_right_password_plays() {
     the_right_password_plays("digest");
 }

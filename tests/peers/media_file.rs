@@ -30,14 +30,11 @@ pub fn decode(path: &Path) -> Vec<Track> {
     let tracks = Arc::<Mutex<Vec<Arc<Mutex<Track>>>>>::default();
     let (added, target) = (tracks.clone(), pipeline.downgrade());
     decodebin.connect_pad_added(move |_, pad| {
+        // A track without a single frame has no caps.
+        let caps = pad.current_caps();
+        let kind = caps.and_then(|caps| Some(caps.structure(0)?.name().to_string()));
         let track = Arc::new(Mutex::new(Track {
-            kind: pad
-                .current_caps()
-                .unwrap()
-                .structure(0)
-                .unwrap()
-                .name()
-                .to_string(),
+            kind: kind.unwrap_or_default(),
             ..Default::default()
         }));
         added.lock().unwrap().push(track.clone());

@@ -13,7 +13,7 @@ fn server(args: &[&str]) -> Server {
 }
 
 #[test]
-// covers: C-IL-01
+// covers: B-IL-01
 fn tcp_interleaved_carries_both_streams() {
     let server = server(&[]);
     let player = Player::new(server.url(), &[("protocols", "tcp")]).play();
@@ -43,7 +43,7 @@ fn transport_preference_udp_asks_for_udp_first() {
 }
 
 #[test]
-// covers: C-SETUP-08
+// covers: C-SETUP-07
 fn a_server_that_refuses_tcp_is_played_over_udp() {
     let server = server(&["--protocols", "udp"]);
     let player = Player::new(server.url(), &[]).play();

@@ -1,16 +1,22 @@
 //! VLC as the server: it only does RTP over UDP.
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 
 use crate::player::Player;
-use crate::process::{Folder, Process, is_installed, wait_for};
+use crate::process::{Folder, Process, is_installed};
 use crate::{SOON, have};
 
 /// The owner of this process.
 fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+}
+
+/// VLC has to be told its port.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
 }
 
 #[test]
@@ -37,8 +43,7 @@ fn vlc_as_a_server_is_played() {
     maker.wait("a file for VLC", SOON, Player::has_ended);
     drop(maker);
 
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = port.local_addr().unwrap().port();
+    let port = free_port();
     let url = format!("rtsp://127.0.0.1:{port}/test");
     // VLC does not run as root.
     let mut command = match is_root() {
@@ -58,13 +63,9 @@ fn vlc_as_a_server_is_played() {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    let mut vlc = Process::spawn(&mut command);
-    wait_for("VLC listens", SOON, || {
-        assert!(vlc.is_running(), "VLC has ended");
-        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
-    });
-
-    let player = Player::new(&url, &[]).play();
+    let _vlc = Process::spawn(&mut command);
+    // Until VLC listens, it refuses the connection.
+    let player = Player::new(&url, &[("connect-attempts", "-1")]).play();
     player.wait_packets(&["stream_0"], 100);
     assert_eq!(player.transport(), "udp");
     assert!(!player.has_ended());

@@ -56,6 +56,7 @@ fn a_dropped_connection_comes_back_on_the_same_pad() {
     went_on(&player, 2);
 }
 
+// covers: C-SESS-05, C-STM-07
 #[test]
 fn a_session_that_the_server_has_forgotten_is_set_up_anew() {
     let mini = Mini::new(Script {

@@ -20,6 +20,7 @@ fn threads(name: &str) -> usize {
         .count()
 }
 
+// covers: C-KA-07
 #[test]
 fn a_hundred_blocked_streams_do_not_hold_up_the_next() {
     let script = || Script {
@@ -108,6 +109,7 @@ fn delivery_on_own_threads_announces_them() {
     });
 }
 
+// covers: C-IL-10
 #[test]
 fn a_blocked_stream_keeps_its_session_and_drops_up_to_a_key_frame() {
     let mini = Mini::new(Script {

@@ -88,6 +88,7 @@ fn eos_while_the_server_is_gone_ends_the_tries() {
     player.flows(STREAM, 10);
 }
 
+// covers: C-PLAY-10
 #[test]
 fn bye_of_all_sources_ends_a_range_that_has_an_end() {
     let mini = Mini::new(Script {
@@ -137,6 +138,7 @@ fn bye_of_a_live_source_is_no_end() {
     player.log(|log| assert!(log.events(STREAM, gst::EventType::Eos).is_empty()));
 }
 
+// covers: C-PLAY-10
 #[test]
 fn silence_at_the_end_of_the_range_is_the_end() {
     let mini = Mini::new(Script {
@@ -152,6 +154,7 @@ fn silence_at_the_end_of_the_range_is_the_end() {
     player.log(|log| assert!(log.told("rtspsrc2-connection-lost").is_empty()));
 }
 
+// covers: C-SREQ-06
 #[test]
 fn a_server_that_ends_a_live_session_is_asked_again() {
     let mini = Mini::new(Script::default());

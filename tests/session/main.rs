@@ -9,6 +9,8 @@ mod ending;
 mod foreign;
 mod pads;
 mod pausing;
+mod protocol;
+mod reports;
 mod server_requests;
 mod states;
 mod surface;

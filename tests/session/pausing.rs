@@ -7,18 +7,16 @@ use crate::support::player::Player;
 
 const STREAM: &str = "stream_0";
 
-fn pause_and_resume(public: &'static str, remote: bool) {
+/// `told` PAUSEs reach the server, which pauses if `remote`.
+fn pause_and_resume(script: Script, told: usize, remote: bool) {
     let mini = Mini::new(Script {
-        public,
         timeout: 2,
-        ..Script::default()
+        ..script
     });
     let player = Player::new(&mini.url()).play();
     player.flows(STREAM, 10);
     player.state(gst::State::Paused);
-    if remote {
-        mini.wait_for("PAUSE", 1);
-    }
+    mini.wait_for("PAUSE", told);
     // What was under way when the state changed may still come; a keep-alive later nothing does.
     let keep_alives = mini.count("GET_PARAMETER");
     mini.wait_for("GET_PARAMETER", keep_alives + 1);
@@ -28,7 +26,7 @@ fn pause_and_resume(public: &'static str, remote: bool) {
     player.state(gst::State::Playing);
     player.flows(STREAM, 10);
     player.has_no_error();
-    assert_eq!(mini.count("PAUSE"), usize::from(remote));
+    assert_eq!(mini.count("PAUSE"), told);
     assert_eq!(mini.count("PLAY"), 1 + usize::from(remote));
     assert_eq!(mini.count("SETUP"), 1);
     // A resume has no Range: it would be a seek.
@@ -52,20 +50,30 @@ fn pause_and_resume(public: &'static str, remote: bool) {
     });
 }
 
+// covers: C-PLAY-03, C-KA-07
 #[test]
 fn with_pause_the_server_stops_and_goes_on() {
-    pause_and_resume(
-        "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, GET_PARAMETER, TEARDOWN",
-        true,
-    );
+    pause_and_resume(Script::default(), 1, true);
 }
 
+// covers: C-PLAY-11
 #[test]
 fn without_pause_the_media_is_dropped_here() {
-    pause_and_resume(
-        "OPTIONS, DESCRIBE, SETUP, PLAY, GET_PARAMETER, TEARDOWN",
-        false,
-    );
+    let script = Script {
+        public: "OPTIONS, DESCRIBE, SETUP, PLAY, GET_PARAMETER, TEARDOWN",
+        ..Script::default()
+    };
+    pause_and_resume(script, 0, false);
+}
+
+// covers: C-PLAY-11
+#[test]
+fn where_pause_is_refused_the_media_is_dropped_here() {
+    let script = Script {
+        refuse: Some(("PAUSE", 455)),
+        ..Script::default()
+    };
+    pause_and_resume(script, 1, false);
 }
 
 #[test]
@@ -101,6 +109,7 @@ fn a_silent_pause_is_no_stall() {
     player.log(|log| assert!(log.told("rtspsrc2-connection-lost").is_empty()));
 }
 
+// covers: C-STM-03
 #[test]
 fn a_pause_during_play_is_a_pause() {
     let mini = Mini::new(Script {

@@ -3,7 +3,7 @@
 use crate::support::mini::{Mini, Script};
 use crate::support::player::Player;
 
-// covers: C-SREQ-01
+// covers: C-SREQ-01, C-SREQ-02, C-SREQ-03, C-SREQ-09, C-IL-06
 #[test]
 fn each_request_of_the_server_is_answered_with_its_cseq() {
     let mini = Mini::new(Script::default());
@@ -43,4 +43,19 @@ fn each_request_of_the_server_is_answered_with_its_cseq() {
                 .all(|p| p[1].seq == p[0].seq.wrapping_add(1))
         );
     });
+}
+
+// covers: C-SREQ-05
+#[test]
+fn a_redirect_of_the_server_is_followed_on_the_same_pad() {
+    let (old, new) = (Mini::new(Script::default()), Mini::new(Script::default()));
+    let player = Player::new(&old.url()).play();
+    player.flows("stream_0", 10);
+    old.ask_with("REDIRECT", 1, &format!("Location: {}\r\n", new.url()));
+    new.wait_for("PLAY", 1);
+    player.flows("stream_0", 10);
+    assert_eq!(old.responses(1)[0].status, 200);
+    old.wait_for("TEARDOWN", 1);
+    player.has_no_error();
+    player.log(|log| assert_eq!(log.pads.len(), 1));
 }

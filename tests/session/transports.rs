@@ -41,7 +41,7 @@ fn tcp_is_asked_for_first() {
 }
 
 #[test]
-fn udp_flows_and_reports_go_back() {
+fn udp_flows() {
     let mini = Mini::new(Script {
         streams: vec![Media::H264, Media::Pcmu],
         ..Script::default()
@@ -174,6 +174,7 @@ fn a_stop_during_the_switch_to_tcp_is_a_stop() {
     player.flows(STREAM, 10);
 }
 
+// covers: C-PLAY-07
 #[test]
 fn media_before_the_reply_to_play_is_kept() {
     let mini = Mini::new(Script {
@@ -197,10 +198,12 @@ fn media_before_the_reply_to_play_is_kept() {
     });
 }
 
+// covers: C-SESS-06
 #[test]
 fn media_over_udp_goes_on_while_the_connection_is_made_anew() {
     let mini = Mini::new(Script {
         udp_survives: true,
+        timeout: 2,
         ..Script::default()
     });
     let player = Player::new(&mini.url()).with_str("protocols", "udp").play();
@@ -225,6 +228,7 @@ fn a_session_over_udp_that_has_ended_with_its_connection_is_set_up_anew() {
     let mini = Mini::new(Script {
         refuse: Some(("GET_PARAMETER", 454)),
         refusals: 1,
+        timeout: 2,
         ..Script::default()
     });
     let player = Player::new(&mini.url()).with_str("protocols", "udp").play();

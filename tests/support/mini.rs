@@ -5,118 +5,19 @@
 
 use std::io::{self, BufReader, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::*};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+pub use super::script::*;
 use super::wire::{self, Incoming};
-
-/// What a stream of the presentation carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Media {
-    /// Three packets a frame, each tenth frame a key frame.
-    H264,
-    /// One packet.
-    Pcmu,
-}
-
-/// How a SETUP is granted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Grant {
-    AsAsked,
-    /// TCP, whatever was asked for.
-    Tcp,
-    /// UDP is refused with 461.
-    NoUdp,
-}
-
-/// How the server behaves; read anew for each request and each packet.
-#[derive(Clone, Debug)]
-pub struct Script {
-    pub streams: Vec<Media>,
-    /// These streams never send.
-    pub silent: Vec<usize>,
-    /// Requests of this method are not answered until this changes.
-    pub hang: Option<&'static str>,
-    /// Requests of this method get this status instead.
-    pub refuse: Option<(&'static str, u16)>,
-    /// How often `refuse` still applies.
-    pub refusals: u32,
-    pub grant: Grant,
-    /// Whether anything is sent at all, and over UDP.
-    pub media: bool,
-    pub udp_media: bool,
-    /// Sessions over UDP outlive their connection.
-    pub udp_survives: bool,
-    /// Media comes before the reply to PLAY.
-    pub early_media: bool,
-    /// `a=range` of the description and `Range` of the reply to PLAY.
-    pub range: &'static str,
-    pub public: &'static str,
-    /// Seconds, as the Session header says.
-    pub timeout: u32,
-    /// User and password of Basic authentication.
-    pub auth: Option<(&'static str, &'static str)>,
-    /// Between two frames.
-    pub interval: Duration,
-}
-
-impl Default for Script {
-    fn default() -> Self {
-        Self {
-            streams: vec![Media::H264],
-            silent: Vec::new(),
-            hang: None,
-            refuse: None,
-            refusals: u32::MAX,
-            grant: Grant::AsAsked,
-            media: true,
-            udp_media: true,
-            udp_survives: false,
-            early_media: false,
-            range: "npt=now-",
-            public: "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, GET_PARAMETER, TEARDOWN",
-            timeout: 60,
-            auth: None,
-            interval: Duration::from_millis(10),
-        }
-    }
-}
-
-/// A request of the client, as it came.
-#[derive(Clone, Debug)]
-pub struct Request {
-    pub method: String,
-    pub uri: String,
-    pub headers: Vec<(String, String)>,
-    /// Which connection it came over, counted from 0.
-    pub connection: u64,
-}
-
-/// A response of the client to a request of the server.
-#[derive(Clone, Debug)]
-pub struct Response {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-}
-
-impl Response {
-    pub fn header(&self, name: &str) -> Option<&str> {
-        wire::header(&self.headers, name)
-    }
-}
-
-impl Request {
-    pub fn header(&self, name: &str) -> Option<&str> {
-        wire::header(&self.headers, name)
-    }
-}
 
 #[derive(Default)]
 struct Record {
     requests: Vec<Request>,
     responses: Vec<Response>,
+    reports: Vec<Report>,
     connections: Vec<Arc<Connection>>,
 }
 
@@ -126,8 +27,6 @@ struct Shared {
     record: Mutex<Record>,
     recorded: Condvar,
     stop: AtomicBool,
-    /// RTCP packets of clients.
-    rtcp: AtomicU64,
     address: SocketAddrV4,
     /// When all media clocks were 0.
     start: Instant,
@@ -180,6 +79,13 @@ pub fn free_address() -> SocketAddrV4 {
     SocketAddrV4::new(ip, port)
 }
 
+impl Shared {
+    /// A copy: the locks of the record and of a connection's paths are never held together.
+    fn connections(&self) -> Vec<Arc<Connection>> {
+        lock(&self.record).connections.clone()
+    }
+}
+
 impl Mini {
     pub fn new(script: Script) -> Self {
         Self::at(free_address(), script)
@@ -194,7 +100,6 @@ impl Mini {
             record: Mutex::default(),
             recorded: Condvar::new(),
             stop: AtomicBool::new(false),
-            rtcp: AtomicU64::new(0),
             address,
             start: Instant::now(),
         });
@@ -222,8 +127,12 @@ impl Mini {
     /// Closes all connections; new ones are accepted.
     pub fn drop_connections(&self) {
         let survives = lock(&self.shared.script).udp_survives;
-        let close = |connection: &Arc<Connection>| connection.close(survives);
-        lock(&self.shared.record).connections.retain(close);
+        let all = std::mem::take(&mut lock(&self.shared.record).connections);
+        let living = all
+            .into_iter()
+            .filter(|connection| connection.close(survives));
+        let living: Vec<_> = living.collect();
+        lock(&self.shared.record).connections.extend(living);
     }
 
     pub fn requests(&self) -> Vec<Request> {
@@ -274,26 +183,31 @@ impl Mini {
 
     /// Sends a request of the server's own over every connection.
     pub fn ask(&self, method: &str, cseq: u32) {
-        let request = format!(
-            "{method} rtsp://{}/live RTSP/1.0\r\nCSeq: {cseq}\r\n\r\n",
-            self.address()
-        );
-        for connection in &lock(&self.shared.record).connections {
+        self.ask_with(method, cseq, "");
+    }
+
+    /// With more header lines.
+    pub fn ask_with(&self, method: &str, cseq: u32, more: &str) {
+        let url = self.url();
+        let request = format!("{method} {url} RTSP/1.0\r\nCSeq: {cseq}\r\n{more}\r\n");
+        for connection in self.shared.connections() {
             connection.write(request.as_bytes());
         }
     }
 
     /// BYE of every stream's source.
     pub fn say_bye(&self) {
-        for connection in &lock(&self.shared.record).connections {
+        for connection in self.shared.connections() {
             for path in lock(&connection.paths).iter().flatten() {
                 connection.send(path, &wire::bye(path.ssrc), true);
             }
         }
     }
 
-    pub fn rtcp_received(&self) -> u64 {
-        self.shared.rtcp.load(Relaxed)
+    /// RTCP of the client, once there is that much.
+    pub fn reports(&self, count: usize) -> Vec<Report> {
+        self.wait_until("reports", |record| record.reports.len() >= count);
+        lock(&self.shared.record).reports.clone()
     }
 }
 
@@ -392,8 +306,11 @@ fn serve(shared: &Shared, connection: &Connection) -> io::Result<()> {
     let mut reader = BufReader::new(connection.stream.try_clone()?);
     loop {
         match wire::read(&mut reader)? {
-            Incoming::Frame => {
-                shared.rtcp.fetch_add(1, Relaxed);
+            Incoming::Frame { channel, packet } => {
+                lock(&shared.record)
+                    .reports
+                    .push(Report { channel, packet });
+                shared.recorded.notify_all();
             }
             Incoming::Response { status, headers } => {
                 lock(&shared.record)
@@ -457,6 +374,10 @@ fn answer(shared: &Shared, connection: &Connection, script: &Script, request: &R
     );
     match method {
         "OPTIONS" => reply(200, &format!("Public: {}\r\n", script.public), ""),
+        "DESCRIBE" if script.redirect.is_some() => {
+            let location = script.redirect.as_deref().unwrap_or_default();
+            reply(302, &format!("Location: {location}\r\n"), "");
+        }
         "DESCRIBE" => {
             let more = format!(
                 "Content-Type: application/sdp\r\nContent-Base: rtsp://{}/live/\r\n",
@@ -502,8 +423,8 @@ fn answer(shared: &Shared, connection: &Connection, script: &Script, request: &R
         }
         "GET_PARAMETER" | "SET_PARAMETER" => reply(200, &session, ""),
         "TEARDOWN" => {
-            let named = |c: &&Arc<Connection>| request.header("Session") == Some(&c.session());
-            for connection in lock(&shared.record).connections.iter().filter(named) {
+            let named = |c: &Arc<Connection>| request.header("Session") == Some(&c.session());
+            for connection in shared.connections().into_iter().filter(named) {
                 connection.playing.store(false, Release);
                 lock(&connection.paths).clear();
             }
@@ -561,6 +482,24 @@ fn set_up(
     Some(format!("{granted};ssrc={ssrc:08X}"))
 }
 
+/// Takes what the client has sent to the sockets of a stream.
+fn collect(shared: &Shared, stream: usize, path: &Path) {
+    let Way::Udp { rtp, rtcp, .. } = &path.way else {
+        return;
+    };
+    for (socket, channel) in [(rtp, stream * 2), (rtcp, stream * 2 + 1)] {
+        let mut packet = vec![0; 2048];
+        while let Ok((length, _)) = socket.recv_from(&mut packet) {
+            let report = Report {
+                channel: channel as u8,
+                packet: packet[..length].to_vec(),
+            };
+            lock(&shared.record).reports.push(report);
+            shared.recorded.notify_all();
+        }
+    }
+}
+
 /// The RTP time of a stream now.
 fn media_time(shared: &Shared, script: &Script, stream: usize) -> u32 {
     let media = script.streams.get(stream).copied().unwrap_or(Media::H264);
@@ -576,8 +515,7 @@ fn send_media(shared: &Shared) {
         if !script.media {
             continue;
         }
-        let connections = lock(&shared.record).connections.clone();
-        for connection in connections {
+        for connection in shared.connections() {
             if !connection.playing.load(Acquire) {
                 continue;
             }
@@ -589,6 +527,7 @@ fn send_media(shared: &Shared) {
             for (index, path) in paths.iter_mut().enumerate() {
                 let Some(path) = path else { continue };
                 let udp = matches!(path.way, Way::Udp { .. });
+                collect(shared, index, path);
                 if script.silent.contains(&index) || udp && !script.udp_media {
                     continue;
                 }

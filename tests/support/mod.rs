@@ -3,6 +3,7 @@
 
 pub mod mini;
 pub mod player;
+pub mod script;
 pub mod wire;
 
 use std::sync::Once;

@@ -117,7 +117,8 @@ impl Log {
             .filter(|m| m.type_() != gst::MessageType::StateChanged)
             .map(|m| format!("{:?} {:?}", m.type_(), m.structure().map(|s| s.to_string())))
             .collect();
-        format!("pads {pads:#?}\nmessages {messages:#?}")
+        let removed = &self.removed;
+        format!("pads {pads:#?}\nremoved {removed:?}\nmessages {messages:#?}")
     }
 }
 

@@ -8,7 +8,7 @@ use super::mini::Media;
 /// What comes over a connection.
 pub enum Incoming {
     /// An interleaved frame: RTCP.
-    Frame,
+    Frame { channel: u8, packet: Vec<u8> },
     Request {
         method: String,
         uri: String,
@@ -27,9 +27,10 @@ pub fn read(reader: &mut impl BufRead) -> io::Result<Incoming> {
     if first == *b"$" {
         let mut header = [0; 3];
         reader.read_exact(&mut header)?;
-        let mut payload = vec![0; usize::from(u16::from_be_bytes([header[1], header[2]]))];
-        reader.read_exact(&mut payload)?;
-        return Ok(Incoming::Frame);
+        let mut packet = vec![0; usize::from(u16::from_be_bytes([header[1], header[2]]))];
+        reader.read_exact(&mut packet)?;
+        let channel = header[0];
+        return Ok(Incoming::Frame { channel, packet });
     }
     let mut line = String::from(char::from(first[0]));
     reader.read_line(&mut line)?;
@@ -128,7 +129,7 @@ pub fn packets(media: Media, seq: u16, time: u32, ssrc: u32, frame: u64) -> Vec<
             packet.extend(ssrc.to_be_bytes());
             match media {
                 // A slice of a key frame, or of another one (RFC 6184 §5.6).
-                Media::H264 => packet.push(if frame % 10 == 0 { 0x65 } else { 0x41 }),
+                Media::H264 => packet.push(if frame.is_multiple_of(10) { 0x65 } else { 0x41 }),
                 Media::Pcmu => {}
             }
             packet.extend([0xff; 79]);
@@ -158,9 +159,12 @@ pub fn udp_pair(ip: Ipv4Addr) -> (UdpSocket, UdpSocket) {
     for _ in 0..100 {
         let rtp = UdpSocket::bind((ip, 0)).expect("a UDP socket");
         let port = rtp.local_addr().expect("an address").port();
-        if port % 2 == 0
+        if port.is_multiple_of(2)
             && let Ok(rtcp) = UdpSocket::bind((ip, port + 1))
         {
+            for socket in [&rtp, &rtcp] {
+                socket.set_nonblocking(true).expect("a socket");
+            }
             return (rtp, rtcp);
         }
     }

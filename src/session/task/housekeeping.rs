@@ -14,6 +14,9 @@ use crate::session::watchdog::monotonic;
 
 /// A sibling has begun so long ago: a stream without a packet gets GAPs.
 const GAP_INTERVAL: Duration = Duration::from_millis(250);
+/// The longest GAP. After one of its limit (100 ms) or more the multiqueue of
+/// playbin3 (GStreamer 1.22) holds itself full for ever.
+const GAP_PIECE: Duration = Duration::from_millis(50);
 /// A stream that had begun gets GAPs after this silence.
 const GAP_SILENCE: Duration = Duration::from_secs(1);
 /// No pad was linked so long after no-more-pads: an error.
@@ -208,6 +211,10 @@ impl Task {
             self.over = true;
             self.retry_at = None;
             self.housekeeping_at = None;
+            self.inputs.snapshot.update(|stats| {
+                stats.state = "ended";
+                stats.playing_since = None;
+            });
             self.say_goodbye(now);
             if let Some(attempt) = &mut self.attempt {
                 attempt.client.teardown(now);
@@ -380,7 +387,7 @@ impl Task {
         let clock = self.clock.now();
         let upto = clock.saturating_sub(nanos(self.config.latency));
         let mut next = CALM;
-        let mut told = None;
+        let mut told = Vec::new();
         for stream in &mut self.streams {
             let last = stream.shared.last_rtp();
             let silent = last.map(|last| Duration::from_nanos(monotonic().saturating_sub(last)));
@@ -396,6 +403,7 @@ impl Task {
             if stream.eos
                 || !stream.shared.delivery.is_linked()
                 || stream.shared.delivery.has_media()
+                || stream.shared.delivery.is_blocked(GAP_INTERVAL)
             {
                 continue;
             }
@@ -405,18 +413,18 @@ impl Task {
             if upto <= start {
                 continue;
             }
-            let gap = Item::Gap {
+            let start = start.max(upto.saturating_sub(nanos(GAP_SILENCE)));
+            let piece = nanos(GAP_PIECE);
+            let next_piece = |at: &u64| Some(at.saturating_add(piece)).filter(|at| *at < upto);
+            let gaps = std::iter::successors(Some(start), next_piece).map(|start| Item::Gap {
                 start,
-                duration: upto.saturating_sub(start),
-            };
+                duration: piece.min(upto.saturating_sub(start)),
+            });
             let unbounded = |_: &_| Bounds {
                 bytes: usize::MAX,
                 time: Duration::MAX,
             };
-            stream
-                .shared
-                .delivery
-                .enqueue(std::iter::once(gap), unbounded);
+            stream.shared.delivery.enqueue(gaps, unbounded);
             stream.gap_until = Some(upto);
             let limit = self.config.stall_timeout;
             if !limit.is_zero()
@@ -428,10 +436,10 @@ impl Task {
                     .is_some_and(|since| now.saturating_duration_since(since) >= limit)
                 && !std::mem::replace(&mut stream.silent_told, true)
             {
-                told = Some(stream.pad().name().to_string());
+                told.push(stream.pad().name().to_string());
             }
         }
-        if let Some(pad) = told {
+        for pad in told {
             self.tell("stalled", move |message| message.set("stream", pad));
         }
         next

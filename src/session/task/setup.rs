@@ -215,14 +215,61 @@ impl Task {
             let url = attempt.client.aggregate_url();
             attempt.session = attempt.client.session_id().map(|id| (url, id.to_string()));
         }
+        let lower = granted.path.lower();
         match self.open_path(at, &sdp, description, granted, now) {
             Ok(path) => {
                 if let Some(stream) = self.streams.get_mut(at) {
                     stream.path = Some(path);
                 }
             }
-            Err(error) => gst::warning!(CAT, "media {media} cannot be received: {error}"),
+            Err(error) => {
+                gst::warning!(CAT, "media {media} cannot be received: {error}");
+                if let Some(attempt) = &mut self.attempt {
+                    attempt.no_sockets = Some((lower, error.to_string()));
+                }
+            }
         }
+    }
+
+    /// Nothing that was granted can be received: the next transport, or an
+    /// error that says why.
+    fn nothing_received(&mut self, now: Instant) -> bool {
+        if self.streams.iter().any(|stream| stream.path.is_some()) {
+            return false;
+        }
+        let failed = self
+            .attempt
+            .as_mut()
+            .and_then(|attempt| attempt.no_sockets.take());
+        let Some((lower, why)) = failed else {
+            return false;
+        };
+        let rest: Vec<_> = self
+            .transports
+            .iter()
+            .copied()
+            .filter(|t| *t != lower)
+            .collect();
+        match rest.first() {
+            Some(next) => {
+                self.transport_switched(lower, *next, why);
+                self.switch_transport(rest, now);
+            }
+            None => {
+                let error = Error {
+                    kind: client::ErrorKind::NoTransport,
+                    method: None,
+                    status: None,
+                    reason: None,
+                    url: self.config.url.to_string(),
+                    phase: client::Phase::Setup,
+                    message: format!("cannot receive over {}: {why}", name_of(lower)),
+                    retry_after: None,
+                };
+                self.lost(&error, now);
+            }
+        }
+        true
     }
 
     /// A stream in a new description: its caps may be others. Another encoding
@@ -524,6 +571,9 @@ impl Task {
             .and_then(|attempt| attempt.link.as_mut())
         {
             link.permit = None;
+        }
+        if self.nothing_received(now) {
+            return;
         }
         if self.streams.iter().all(|stream| stream.presented) {
             self.play_if_wished(now);

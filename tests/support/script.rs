@@ -1,0 +1,116 @@
+//! How the scripted server behaves, and what it has seen.
+
+use std::time::Duration;
+
+use super::wire;
+
+/// What a stream of the presentation carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Media {
+    /// Three packets a frame, each tenth frame a key frame.
+    H264,
+    /// One packet.
+    Pcmu,
+}
+
+/// How a SETUP is granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grant {
+    AsAsked,
+    /// TCP, whatever was asked for.
+    Tcp,
+    /// UDP is refused with 461.
+    NoUdp,
+}
+
+/// How the server behaves; read anew for each request and each packet.
+#[derive(Clone, Debug)]
+pub struct Script {
+    pub streams: Vec<Media>,
+    /// These streams never send.
+    pub silent: Vec<usize>,
+    /// Requests of this method are not answered until this changes.
+    pub hang: Option<&'static str>,
+    /// Requests of this method get this status instead.
+    pub refuse: Option<(&'static str, u16)>,
+    /// How often `refuse` still applies.
+    pub refusals: u32,
+    /// DESCRIBE is answered with 302 and this Location.
+    pub redirect: Option<String>,
+    pub grant: Grant,
+    /// Whether anything is sent at all, and over UDP.
+    pub media: bool,
+    pub udp_media: bool,
+    /// Sessions over UDP outlive their connection.
+    pub udp_survives: bool,
+    /// Media comes before the reply to PLAY.
+    pub early_media: bool,
+    /// `a=range` of the description and `Range` of the reply to PLAY.
+    pub range: &'static str,
+    pub public: &'static str,
+    /// Seconds, as the Session header says.
+    pub timeout: u32,
+    /// User and password of Basic authentication.
+    pub auth: Option<(&'static str, &'static str)>,
+    /// Between two frames.
+    pub interval: Duration,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            streams: vec![Media::H264],
+            silent: Vec::new(),
+            hang: None,
+            refuse: None,
+            refusals: u32::MAX,
+            redirect: None,
+            grant: Grant::AsAsked,
+            media: true,
+            udp_media: true,
+            udp_survives: false,
+            early_media: false,
+            range: "npt=now-",
+            public: "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, GET_PARAMETER, TEARDOWN",
+            timeout: 60,
+            auth: None,
+            interval: Duration::from_millis(10),
+        }
+    }
+}
+
+/// A request of the client, as it came.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: String,
+    pub uri: String,
+    pub headers: Vec<(String, String)>,
+    /// Which connection it came over, counted from 0.
+    pub connection: u64,
+}
+
+/// A response of the client to a request of the server.
+#[derive(Clone, Debug)]
+pub struct Response {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+}
+
+impl Response {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        wire::header(&self.headers, name)
+    }
+}
+
+impl Request {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        wire::header(&self.headers, name)
+    }
+}
+
+/// RTCP, or what came to a media socket, from the client.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub channel: u8,
+    pub packet: Vec<u8>,
+}
