@@ -1,6 +1,8 @@
 //! `rtspsrc2` against peers that we did not write: gst-rtsp-server, VLC,
 //! playbin, uridecodebin, muxers and gst-launch.
 
+#[path = "../support/plugin.rs"]
+mod plugin;
 #[path = "../support/process.rs"]
 mod process;
 
@@ -30,13 +32,10 @@ const SOON: Duration = Duration::from_secs(20);
 fn init() {
     static INIT: Once = Once::new();
     INIT.call_once(|| {
-        gst::init().unwrap();
-        gstrtsp2::plugin_register_static().unwrap();
+        plugin::load();
         // As an application does that wants rtspsrc2 for its URLs.
         let factory = gst::ElementFactory::find("rtspsrc2").unwrap();
-        if std::env::var("OLD").is_err() {
-            factory.set_rank(gst::Rank::PRIMARY + 100);
-        }
+        factory.set_rank(gst::Rank::PRIMARY + 100);
     });
 }
 

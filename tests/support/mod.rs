@@ -3,6 +3,7 @@
 
 pub mod mini;
 pub mod player;
+pub mod plugin;
 pub mod script;
 pub mod wire;
 
@@ -10,8 +11,5 @@ use std::sync::Once;
 
 pub fn init() {
     static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        gst::init().expect("GStreamer");
-        gstrtsp2::plugin_register_static().expect("the plugin");
-    });
+    ONCE.call_once(plugin::load);
 }

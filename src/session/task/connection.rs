@@ -30,6 +30,7 @@ impl Task {
             response_timeout: nonzero(self.config.response_timeout),
             blocksize: self.config.blocksize,
             previous_session: self.previous_session.clone(),
+            start: self.resume_at,
             ..client::Config::new(self.config.url.clone())
         };
         let mut client = Client::new(config);

@@ -119,6 +119,8 @@ pub(super) struct Task {
     previous_session: Option<(String, String)>,
     /// The server may hold on to that session until then.
     old_session_until: Option<Instant>,
+    /// Position in a range with an end, from where a reconnect goes on.
+    resume_at: Option<u64>,
     retry_at: Option<Instant>,
     stop_at: Option<Instant>,
     eos: bool,
@@ -169,6 +171,7 @@ impl Task {
             wish_playing: false,
             previous_session: None,
             old_session_until: None,
+            resume_at: None,
             retry_at: None,
             stop_at: None,
             eos: false,

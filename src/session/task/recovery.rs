@@ -76,6 +76,8 @@ impl Task {
 
     /// Closes what the attempt has opened; the pads stay.
     pub(super) fn drop_attempt(&mut self, error: &Error) {
+        // One that never played leaves the position where it was.
+        self.resume_at = self.position().or(self.resume_at);
         let Some(attempt) = self.attempt.take() else {
             return;
         };
@@ -93,6 +95,16 @@ impl Task {
             stream.path = None;
         }
         self.housekeeping_at = None;
+    }
+
+    /// Where a range with an end has got to; live ones have no place to go on from.
+    fn position(&self) -> Option<u64> {
+        let attempt = self.attempt.as_ref()?;
+        let range = attempt.sdp.as_ref()?.range().filter(|range| range.is_closed())?;
+        let playing = attempt.playing_since.map_or(Duration::ZERO, |since| since.elapsed());
+        let played = nanos(attempt.played.saturating_add(playing));
+        let start = self.resume_at.or_else(|| range.start_ns())?;
+        Some(start.saturating_add(played))
     }
 
     pub(super) fn fail(&mut self, error: &Error) {

@@ -575,11 +575,11 @@ impl Task {
         if self.nothing_received(now) {
             return;
         }
+        self.inputs.snapshot.update(|stats| stats.state = "ready");
         if self.streams.iter().all(|stream| stream.presented) {
             self.play_if_wished(now);
             return;
         }
-        self.inputs.snapshot.update(|stats| stats.state = "ready");
         let streams = self.streams.iter().map(|stream| StreamStats {
             name: stream.pad().name().to_string(),
             media: stream.kind.clone(),
