@@ -290,6 +290,9 @@ impl<P: AsRef<[u8]>> Receiver<P> {
         count(&mut self.totals.discarded.flushed, dropped);
         self.totals.last_sr = None;
         self.other_report = None;
+        if let Some(nack) = &mut self.nack {
+            nack.reset();
+        }
         self.flush = None;
         self.presenter.sender = None;
         self.presenter.discont = true;

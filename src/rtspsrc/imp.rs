@@ -248,6 +248,7 @@ impl ElementImpl for RtspSrc2 {
                 }
             }
             PausedToReady => self.stop(),
+            NullToReady => lock(&self.state).eos = false,
             ReadyToNull => self.wait_for_teardown(),
             _ => {}
         }

@@ -81,6 +81,8 @@ pub(super) struct Delivery {
     /// The last buffer did not get through: the next one is a discontinuity.
     discont: AtomicBool,
     ended: AtomicBool,
+    /// Something was pushed into a linked pad.
+    linked: AtomicBool,
 }
 
 impl Delivery {
@@ -108,6 +110,7 @@ impl Delivery {
             pushing_since: AtomicU64::new(0),
             discont: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            linked: AtomicBool::new(false),
         });
         if mode == DeliveryMode::Auto {
             delivery.runtimes.watchdog().watch();
@@ -125,13 +128,14 @@ impl Delivery {
     pub fn enqueue(
         &self,
         items: impl Iterator<Item = Item>,
-        bounds: impl Fn(&Queue) -> Bounds,
+        bounds: impl FnOnce() -> Bounds,
     ) -> u64 {
         let mut dropped = 0u64;
         let threaded = {
             let mut queue = lock(&self.queue);
+            dropped = dropped.saturating_add(queue.trim(bounds));
             for item in items {
-                dropped = dropped.saturating_add(queue.push(item, &bounds));
+                dropped = dropped.saturating_add(queue.push(item));
             }
             self.media.store(queue.has_media(), Release);
             self.threaded.load(Acquire)
@@ -146,7 +150,7 @@ impl Delivery {
 
     /// Adds an event behind what is queued.
     pub fn event(&self, event: gst::Event) {
-        self.enqueue(std::iter::once(Item::Event(event)), |_| Bounds {
+        self.enqueue(std::iter::once(Item::Event(event)), || Bounds {
             bytes: usize::MAX,
             time: Duration::MAX,
         });
@@ -190,6 +194,15 @@ impl Delivery {
 
     pub fn is_ended(&self) -> bool {
         self.ended.load(Acquire)
+    }
+
+    pub fn is_closed(&self) -> bool {
+        lock(&self.queue).is_closed()
+    }
+
+    /// Whether the pad is linked, or was when it was last pushed into.
+    pub fn was_linked(&self) -> bool {
+        self.linked.load(Relaxed) || self.pad.is_linked()
     }
 
     pub fn is_linked(&self) -> bool {
@@ -368,6 +381,9 @@ impl Delivery {
                 if !self.pad.is_linked() {
                     self.discont.store(true, Relaxed);
                     return;
+                }
+                if !self.linked.load(Relaxed) {
+                    self.linked.store(true, Relaxed);
                 }
                 burst.discont |= self.discont.swap(false, Relaxed);
                 let pts = running(burst.pts);

@@ -111,6 +111,12 @@ impl Shared {
         receptions.current = Reception::default();
         self.last_seen.store(0, Release);
         self.last_rtp.store(0, Release);
+        self.offset_pending.store(false, Release);
+    }
+
+    /// The last presentation time that was handed over.
+    pub fn last_pts(&self) -> Nanos {
+        self.last_pts.load(Relaxed)
     }
 
     pub fn last_seen(&self) -> Option<u64> {
@@ -393,6 +399,8 @@ impl Ingest {
     /// The reply to PLAY has come: RTP-Info holds for what arrived since.
     pub fn play(&mut self, fields: &PlayFields, rtt: Nanos) {
         self.fields = *fields;
+        // The pad got the caps of its first payload type with the reply.
+        self.payload_type = self.settings.caps.first().map_or(0, |(pt, _)| *pt);
         self.anchor_used = false;
         self.receiver.set_rtt(rtt);
         self.receiver.set_anchor(Anchor {
@@ -490,7 +498,7 @@ impl Ingest {
         let dropped = self
             .shared
             .delivery
-            .enqueue(items.drain(..), |_| self.bounds());
+            .enqueue(items.drain(..), || self.bounds());
         self.items = items;
         if dropped > 0 {
             self.tell(Fact::Overflow {
@@ -577,13 +585,13 @@ impl Ingest {
     /// The pad's caps are those of what comes next (RFC 3550 §5.1: a sender may
     /// change among the payload types of its media).
     fn change_payload_type(&mut self, payload_type: u8) {
-        self.payload_type = payload_type;
         let caps = self
             .settings
             .caps
             .iter()
             .find(|(pt, _)| *pt == payload_type);
         if let Some((_, caps)) = caps {
+            self.payload_type = payload_type;
             let caps = crate::caps::with_play_fields(caps, &self.fields);
             self.close_burst();
             self.items.push(Item::Event(gst::event::Caps::new(&caps)));
@@ -607,9 +615,12 @@ impl Ingest {
         let pipeline = self.shared.pipeline_latency.load(Relaxed);
         let latency =
             Duration::from_nanos(self.latency.saturating_add(pipeline)).saturating_add(QUEUE_SLACK);
-        Bounds {
-            bytes: limits::QUEUE,
-            time: latency.max(QUEUE_TIME_MIN),
-        }
+        let time = latency.max(QUEUE_TIME_MIN);
+        // A sink holds the latency back: a fast stream needs room for all of it.
+        let seconds = usize::try_from(time.as_millis().div_ceil(1000)).unwrap_or(usize::MAX);
+        let bytes = limits::QUEUE
+            .saturating_mul(seconds)
+            .min(limits::QUEUE_WAITING);
+        Bounds { bytes, time }
     }
 }

@@ -94,8 +94,12 @@ impl Connecting {
         match connecting {
             Some(Connecting(task)) => match task.await {
                 Ok(outcome) => outcome,
-                // Aborted with its runtime: nobody waits for the outcome.
-                Err(_) => pending().await,
+                // It crashed, or was aborted with its runtime.
+                Err(error) => Err(ConnectError::Resolve {
+                    host: String::new(),
+                    port: 0,
+                    error: std::io::Error::other(error),
+                }),
             },
             None => pending().await,
         }

@@ -86,7 +86,7 @@ impl FrameHandler for Demux {
     fn burst_begins(&mut self, arrival: Instant) {
         if self.clock.update() {
             let now = self.clock.now();
-            for route in self.routes.values() {
+            for route in self.routes.values().filter(|route| !route.rtcp) {
                 lock(&route.ingest).change_clock(now);
             }
         }

@@ -65,13 +65,15 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Adds an item. Returns how many packets were dropped to make room.
-    pub fn push(&mut self, item: Item, bounds: impl FnOnce(&Self) -> Bounds) -> u64 {
+    /// Adds an item. Returns how many packets were dropped instead, since
+    /// decoding could not start with them.
+    pub fn push(&mut self, item: Item) -> u64 {
         if self.closed {
             return 0;
         }
         let Item::Burst(mut burst) = item else {
-            if self.items.len() < limits::QUEUE_ITEMS {
+            // Events are few and may not be lost; the others can be.
+            if matches!(item, Item::Event(_)) || self.items.len() < limits::QUEUE_ITEMS {
                 self.items.push_back(item);
             }
             return 0;
@@ -88,14 +90,20 @@ impl Queue {
         self.pinned = self.pinned.saturating_add(burst.pinned);
         self.bursts = self.bursts.saturating_add(1);
         self.items.push_back(Item::Burst(burst));
-        // Looking at the siblings costs; only a queue that has grown asks.
-        if self.bursts > 1 && (self.pinned > limits::QUEUE_FREE || self.bursts > 8) {
-            let bounds = bounds(self);
-            if self.is_over(bounds) {
-                return self.drop_to_key_frame();
-            }
-        }
         0
+    }
+
+    /// Drops what is over the bounds, before more is added: it is the backlog
+    /// that shows a slow downstream, not how much comes at once (a gap that is
+    /// given up sets free all that waited behind it). Returns how many packets
+    /// were dropped.
+    pub fn trim(&mut self, bounds: impl FnOnce() -> Bounds) -> u64 {
+        // Looking at the siblings costs; only a queue that has grown asks.
+        let grown = self.bursts > 1 && (self.pinned > limits::QUEUE_FREE || self.bursts > 8);
+        match grown && self.is_over(bounds()) {
+            true => self.drop_to_key_frame(),
+            false => 0,
+        }
     }
 
     fn count_drop(&mut self, burst: &Burst) -> u64 {
@@ -224,24 +232,23 @@ mod tests {
         })
     }
 
-    fn bounds(bytes: usize, ms: u64) -> impl Fn(&Queue) -> Bounds {
-        move |_| Bounds {
-            bytes,
+    /// As a delivery adds: the backlog is looked at first.
+    fn push(queue: &mut Queue, item: Item, ms: u64) -> u64 {
+        let bounds = || Bounds {
+            bytes: 1 << 20,
             time: Duration::from_millis(ms),
-        }
+        };
+        queue.trim(bounds) + queue.push(item)
     }
 
     #[test]
     fn a_full_queue_drops_its_oldest_packets_up_to_the_next_key_frame() {
         let mut queue = Queue::default();
         for i in 0..40u64 {
-            let dropped = queue.push(burst(i * 40 * MS, i % 10 == 0), bounds(1 << 20, 1000));
-            // 26 bursts span 1000 ms; the 27th is over, 10 go, up to the key frame.
-            assert_eq!(
-                dropped,
-                if i == 26 || i == 36 { 10 } else { 0 },
-                "burst {i}"
-            );
+            let dropped = push(&mut queue, burst(i * 40 * MS, i % 10 == 0), 1000);
+            // 27 bursts span more than 1000 ms: 10 go, up to the key frame.
+            let due = i == 27 || i == 37;
+            assert_eq!(dropped, if due { 10 } else { 0 }, "burst {i}");
         }
         match queue.pop() {
             Some(Item::Burst(first)) => {
@@ -257,24 +264,30 @@ mod tests {
     fn without_a_key_frame_in_the_queue_all_goes_until_one_comes() {
         let mut queue = Queue::default();
         for i in 0..12u64 {
-            queue.push(burst(i * 100 * MS, i == 0), bounds(1 << 20, 1000));
+            push(&mut queue, burst(i * 100 * MS, i == 0), 1000);
         }
+        assert_eq!(push(&mut queue, burst(12 * 100 * MS, false), 1000), 13);
         assert!(!queue.has_media());
-        assert_eq!(
-            queue.push(burst(12 * 100 * MS, false), bounds(1 << 20, 1000)),
-            1
-        );
-        queue.push(burst(13 * 100 * MS, true), bounds(1 << 20, 1000));
+        push(&mut queue, burst(13 * 100 * MS, true), 1000);
         assert!(matches!(queue.pop(), Some(Item::Burst(b)) if b.discont && b.key));
+    }
+
+    #[test]
+    fn what_comes_at_once_is_no_backlog() {
+        let mut queue = Queue::default();
+        for i in 0..100u64 {
+            assert_eq!(queue.push(burst(i * 100 * MS, i == 0)), 0);
+        }
+        assert!(queue.has_media());
     }
 
     #[test]
     fn events_survive_a_drop() {
         let mut queue = Queue::default();
-        queue.push(burst(0, true), bounds(1 << 20, 100));
-        queue.push(Item::Event(gst::event::Eos::new()), bounds(1 << 20, 100));
+        push(&mut queue, burst(0, true), 100);
+        push(&mut queue, Item::Event(gst::event::Eos::new()), 100);
         for i in 0..20u64 {
-            queue.push(burst(i * 100 * MS, false), bounds(1 << 20, 100));
+            push(&mut queue, burst(i * 100 * MS, false), 100);
         }
         assert!(matches!(queue.pop(), Some(Item::Event(_))));
     }

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
 
-use super::Host;
 use super::delivery::Delivery;
 use super::ingest::Shared;
 use super::lock::lock;
 use super::media::{SharedIngest, UdpPath};
+use super::{CAT, Host};
 use crate::caps::PlayFields;
 use crate::rtp::feedback::KeyUnits;
 use crate::rtp::report::Reporter;
@@ -41,6 +41,7 @@ impl Generation {
         if self.has_ended() {
             delivery.close();
         } else {
+            deliveries.retain(|delivery| !delivery.is_closed());
             deliveries.push(delivery);
         }
     }
@@ -151,7 +152,9 @@ pub(super) fn present(
         for event in &sticky {
             let _ = pad.store_sticky_event(event);
         }
-        let _ = element.add_pad(pad);
+        if let Err(error) = element.add_pad(pad) {
+            gst::error!(CAT, obj = element, "{}: {error}", pad.name());
+        }
         // The state change that ended the generation may have looked for pads
         // before this one was added.
         if generation.has_ended() {

@@ -95,7 +95,10 @@ impl Watchdog {
         loop {
             let calm = stuck_at.is_none_or(|at| at.elapsed() > CALM_AFTER);
             match self.watched.load(Acquire) {
-                0 => std::thread::park(),
+                // A push may outlive its delivery.
+                0 if self.slots.iter().all(|slot| slot.0.load(Acquire) == 0) => {
+                    std::thread::park();
+                }
                 _ if calm => std::thread::park_timeout(CALM),
                 _ => std::thread::park_timeout(INTERVAL),
             }

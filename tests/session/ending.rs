@@ -142,7 +142,8 @@ fn bye_of_a_live_source_is_no_end() {
 #[test]
 fn silence_at_the_end_of_the_range_is_the_end() {
     let mini = Mini::new(Script {
-        range: "npt=0-1.5",
+        // Within a second of what has been played.
+        range: "npt=0-1",
         ..Script::default()
     });
     let player = Player::new(&mini.url())
@@ -152,6 +153,37 @@ fn silence_at_the_end_of_the_range_is_the_end() {
     mini.set(|script| script.media = false);
     ends(&player, &[STREAM]);
     player.log(|log| assert!(log.told("rtspsrc2-connection-lost").is_empty()));
+}
+
+#[test]
+fn a_range_that_was_lost_goes_on_where_it_was() {
+    let mini = Mini::new(Script {
+        range: "npt=0-60",
+        ..Script::default()
+    });
+    let player = Player::new(&mini.url())
+        .with("stall-timeout", 1_000_000_000u64)
+        .play();
+    player.flows(STREAM, 10);
+    mini.set(|script| script.media = false);
+    player.told("connection-lost", 1);
+    mini.set(|script| script.media = true);
+    player.told("connection-restored", 1);
+    let requests = mini.requests();
+    let ranges: Vec<_> = requests
+        .iter()
+        .filter(|request| request.method == "PLAY")
+        .filter_map(|request| request.header("Range"))
+        .collect();
+    assert_eq!(ranges[0], "npt=0-");
+    let start = ranges[1]
+        .strip_prefix("npt=")
+        .and_then(|range| range.strip_suffix('-'));
+    let start: f64 = start.expect("a start").parse().expect("seconds");
+    // Ten packets were played; the silence was not.
+    assert!(start > 0.0 && start < 60.0, "{ranges:?}");
+    player.flows(STREAM, 10);
+    player.log(|log| assert!(log.events(STREAM, gst::EventType::Eos).is_empty()));
 }
 
 // covers: C-SREQ-06

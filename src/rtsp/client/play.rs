@@ -78,7 +78,8 @@ impl Client {
             .presentation
             .as_ref()
             .and_then(|presentation| presentation.sdp.range());
-        let range = match self.config.start {
+        let closed = described.as_ref().is_some_and(|range| range.is_closed());
+        let range = match self.config.start.filter(|_| closed) {
             Some(start) => Range::npt_from(start),
             None if described.is_some_and(|range| range.starts_now()) => Range::npt_now(),
             None => return Some("npt=0-".to_string()),

@@ -54,8 +54,14 @@ impl Task {
                 self.transport_switched(from, to, why);
             }
             Event::Redirected { to } => {
-                for stream in &mut self.streams {
-                    stream.path = None;
+                // All that was set up is void; silence is not counted meanwhile.
+                self.close_paths();
+                self.group.restart();
+                if let Some(attempt) = &mut self.attempt {
+                    attempt.playing_since = None;
+                    attempt.session = None;
+                    attempt.no_sockets = None;
+                    attempt.pairs.clear();
                 }
                 self.tell("redirected", move |message| message.set("location", to));
             }
@@ -77,6 +83,7 @@ impl Task {
             Event::SessionLost(error) | Event::Failed(error) => self.session_lost(&error, now),
             Event::Closed => {
                 self.attempt = None;
+                self.close_paths();
                 if self.stop_at.is_none() && !self.over && self.retry_at.is_none() {
                     self.over = true;
                 }
@@ -93,7 +100,9 @@ impl Task {
             self.fact(fact, now);
         }
         let said_bye = self.last_bye().is_some();
-        if (error.kind == client::ErrorKind::ServerTeardown || said_bye) && self.has_an_end() {
+        let ended = error.kind == client::ErrorKind::ServerTeardown || said_bye;
+        let has_pads = self.presented_at.is_some() || self.presenting.is_some();
+        if has_pads && (self.is_at_end() || ended && self.has_an_end()) {
             self.send_eos();
             self.drop_attempt(error);
             self.over = true;

@@ -205,20 +205,12 @@ impl Task {
                 self.post(move |element| messages::flow_error(element, &pad, error));
             }
         }
-        let goes_on = |stream: &Stream| !stream.eos && stream.shared.delivery.is_linked();
+        // A pad that is unlinked for a while is not at its end.
+        let goes_on = |stream: &Stream| !stream.eos && stream.shared.delivery.was_linked();
         if !self.over && !self.streams.iter().any(goes_on) {
             gst::debug!(CAT, "{}: all streams have ended", self.config.url);
-            self.over = true;
-            self.retry_at = None;
-            self.housekeeping_at = None;
-            self.inputs.snapshot.update(|stats| {
-                stats.state = "ended";
-                stats.playing_since = None;
-            });
-            self.say_goodbye(now);
-            if let Some(attempt) = &mut self.attempt {
-                attempt.client.teardown(now);
-            }
+            self.inputs.snapshot.update(|stats| stats.state = "ended");
+            self.finish(now);
         }
     }
 
@@ -281,7 +273,7 @@ impl Task {
     }
 
     /// Time since the last packet of any stream of the current attempt.
-    fn silence(&self) -> Option<Duration> {
+    pub(super) fn silence(&self) -> Option<Duration> {
         let last = self
             .streams
             .iter()
@@ -324,21 +316,9 @@ impl Task {
         true
     }
 
-    fn is_at_end(&self) -> bool {
-        let attempt = self.attempt.as_ref();
-        let range = attempt
-            .and_then(|a| a.sdp.as_ref())
-            .and_then(|sdp| sdp.range());
-        let duration = range
-            .filter(|range| !range.starts_now())
-            .and_then(|range| range.duration());
-        let (Some(duration), Some(since)) = (duration, attempt.and_then(|a| a.playing_since))
-        else {
-            return false;
-        };
-        let before = attempt.map_or(Duration::ZERO, |a| a.played);
-        before.saturating_add(since.elapsed()).saturating_add(CALM)
-            >= Duration::from_nanos(duration)
+    pub(super) fn is_at_end(&self) -> bool {
+        self.position()
+            .is_some_and(|(position, end)| position.saturating_add(nanos(CALM)) >= end)
     }
 
     /// UDP was granted and nothing has come: a firewall or NAT is in between.
@@ -409,7 +389,9 @@ impl Task {
             }
             let start = stream
                 .gap_until
-                .unwrap_or_else(|| upto.saturating_sub(nanos(GAP_INTERVAL)));
+                .unwrap_or_else(|| upto.saturating_sub(nanos(GAP_INTERVAL)))
+                // What was pushed already is no gap.
+                .max(stream.shared.last_pts());
             if upto <= start {
                 continue;
             }
@@ -420,7 +402,7 @@ impl Task {
                 start,
                 duration: piece.min(upto.saturating_sub(start)),
             });
-            let unbounded = |_: &_| Bounds {
+            let unbounded = || Bounds {
                 bytes: usize::MAX,
                 time: Duration::MAX,
             };
@@ -506,7 +488,8 @@ impl Task {
         }
         let pad = self.streams.first().map(|stream| stream.pad().clone());
         if let Some(pad) = pad {
-            self.over = true;
+            self.inputs.snapshot.update(|stats| stats.state = "failed");
+            self.finish(now);
             self.post(move |element| {
                 messages::flow_error(element, &pad, gst::FlowError::NotLinked)
             });

@@ -78,8 +78,8 @@ struct Attempt {
     no_sockets: Option<(LowerTransport, String)>,
     /// Nobody answered, as a camera that boots does.
     silent: bool,
-    /// TEARDOWN is under way; then the next attempt uses these transports.
-    retiring: Option<(Instant, Vec<LowerTransport>)>,
+    /// TEARDOWN is under way until then; the next attempt uses other transports.
+    retiring: Option<Instant>,
 }
 
 enum Wake {
@@ -108,10 +108,10 @@ pub(super) struct Task {
     attempt: Option<Attempt>,
     group: Arc<Group>,
     streams: Vec<Stream>,
-    /// Streams were given pads up to this one.
+    /// The key of the next stream.
     next_stream_key: u64,
     cname: String,
-    /// Pads are being added, or were.
+    /// Pads are being added.
     presenting: Option<oneshot::Receiver<bool>>,
     presented_at: Option<Instant>,
     wish_playing: bool,
@@ -138,6 +138,7 @@ pub(super) struct Task {
     early_events: Vec<gst::Event>,
     /// The server that the user named.
     first_peer: Option<IpAddr>,
+    last_error: Option<Error>,
     pipeline_latency: Duration,
 }
 
@@ -184,6 +185,7 @@ impl Task {
             links_checked: false,
             early_events: Vec::new(),
             first_peer: None,
+            last_error: None,
             pipeline_latency: Duration::ZERO,
             config,
             host,
@@ -248,10 +250,7 @@ impl Task {
             .attempt
             .as_ref()
             .and_then(|attempt| attempt.client.poll_timeout());
-        let retired = self
-            .attempt
-            .as_ref()
-            .and_then(|attempt| attempt.retiring.as_ref().map(|r| r.0));
+        let retired = self.attempt.as_ref().and_then(|attempt| attempt.retiring);
         [
             client,
             retired,
@@ -308,7 +307,7 @@ impl Task {
             if attempt.client.poll_timeout().is_some_and(|at| at <= now) {
                 attempt.client.handle_timeout(now);
             }
-            if attempt.retiring.as_ref().is_some_and(|(at, _)| *at <= now) {
+            if attempt.retiring.is_some_and(|at| at <= now) {
                 self.retired();
             }
         }
@@ -337,7 +336,7 @@ impl Task {
             }
             Command::Stop => self.stop(now),
             Command::Eos => self.send_eos(),
-            Command::Event(event) if self.presented_at.is_none() => {
+            Command::Event(event) if !self.pads_are_ready() => {
                 // An inactive pad would swallow it.
                 if self.early_events.len() < limits::COMMANDS {
                     self.early_events.push(event);
@@ -394,10 +393,12 @@ impl Task {
             attempt.played = attempt.played.saturating_add(since.elapsed());
         }
         self.housekeeping_at = None;
-        self.inputs.snapshot.update(|stats| {
-            stats.state = "paused";
-            stats.playing_since = None;
-        });
+        if self.attempt.is_some() {
+            self.inputs.snapshot.update(|stats| {
+                stats.state = "paused";
+                stats.playing_since = None;
+            });
+        }
     }
 
     /// PLAY goes out once the pads are there for what comes.
@@ -430,10 +431,21 @@ impl Task {
         self.streams.clear();
     }
 
+    /// Every stream has its pad on the element: events get through.
+    fn pads_are_ready(&self) -> bool {
+        self.presented_at.is_some()
+            && self.presenting.is_none()
+            && self.streams.iter().all(|stream| stream.presented)
+    }
+
     pub(super) fn send_eos(&mut self) {
         self.eos = true;
         self.retry_at = None;
-        if self.presented_at.is_none() {
+        if !self.pads_are_ready() {
+            // Those to come get it when they are there.
+            if self.presented_at.is_none() && self.attempt.is_none() && !self.over {
+                self.fail_without_pads();
+            }
             return;
         }
         for stream in &mut self.streams {
@@ -474,7 +486,7 @@ async fn answer<T>(asked: &mut Option<oneshot::Receiver<T>>) -> Option<T> {
     }
 }
 
-/// A span beyond the clock's range is none.
+/// A span beyond the clock's range ends at once.
 fn after(now: Instant, span: Duration) -> Instant {
     now.checked_add(span).unwrap_or(now)
 }

@@ -21,6 +21,7 @@ impl Task {
             self.drop_attempt(error);
             return;
         }
+        self.last_error = Some(error.clone());
         self.inputs.snapshot.update(|stats| {
             stats.last_error = Some(error.to_string());
             stats.playing_since = None;
@@ -37,14 +38,18 @@ impl Task {
         let silent = self.attempt.as_ref().is_some_and(|attempt| attempt.silent);
         match self.backoff.failed(error, silent, &mut rand::rng()) {
             Verdict::GiveUp => {
-                // A session that still lives is ended; then there is nothing left to do.
-                self.say_goodbye(now);
-                if let Some(attempt) = &mut self.attempt {
-                    attempt.client.teardown(now);
-                }
+                self.finish(now);
                 self.fail(error);
             }
             Verdict::Retry(mut delay) => {
+                // What could not be opened this time may be there the next.
+                let missing = self
+                    .config
+                    .transports
+                    .iter()
+                    .filter(|t| !self.transports.contains(t));
+                let missing: Vec<_> = missing.copied().collect();
+                self.transports.extend(missing);
                 // The server may count the session that was lost until it times out.
                 if matches!(error.status, Some(453 | 503))
                     && let Some(until) = self.old_session_until
@@ -77,7 +82,10 @@ impl Task {
     /// Closes what the attempt has opened; the pads stay.
     pub(super) fn drop_attempt(&mut self, error: &Error) {
         // One that never played leaves the position where it was.
-        self.resume_at = self.position().or(self.resume_at);
+        self.resume_at = self
+            .position()
+            .map(|(position, _)| position)
+            .or(self.resume_at);
         let Some(attempt) = self.attempt.take() else {
             return;
         };
@@ -91,20 +99,65 @@ impl Task {
                 attempt.client.session_timeout().min(OLD_SESSION_MAX),
             ));
         }
+        self.close_paths();
+    }
+
+    /// Gives up what the streams are received by; their pads stay.
+    pub(super) fn close_paths(&mut self) {
+        self.housekeeping_at = None;
         for stream in &mut self.streams {
             stream.path = None;
         }
-        self.housekeeping_at = None;
     }
 
-    /// Where a range with an end has got to; live ones have no place to go on from.
-    fn position(&self) -> Option<u64> {
+    /// The session is over: what still lives at the server is ended.
+    pub(super) fn finish(&mut self, now: Instant) {
+        self.over = true;
+        self.retry_at = None;
+        self.say_goodbye(now);
+        self.close_paths();
+        self.inputs
+            .snapshot
+            .update(|stats| stats.playing_since = None);
+        if let Some(attempt) = &mut self.attempt {
+            attempt.playing_since = None;
+            attempt.client.teardown(now);
+        }
+    }
+
+    /// EOS was asked for and there will never be a pad to send it through.
+    pub(super) fn fail_without_pads(&mut self) {
+        let error = self.last_error.take().unwrap_or_else(|| Error {
+            kind: client::ErrorKind::Connect,
+            method: None,
+            status: None,
+            reason: None,
+            url: self.config.url.to_string(),
+            phase: client::Phase::Connect,
+            message: "ended before anything was received".into(),
+            retry_after: None,
+        });
+        self.fail(&error);
+    }
+
+    /// Where the media of a range with an end has got to, and the end. Live
+    /// ranges have no place to go on from.
+    pub(super) fn position(&self) -> Option<(u64, u64)> {
         let attempt = self.attempt.as_ref()?;
-        let range = attempt.sdp.as_ref()?.range().filter(|range| range.is_closed())?;
-        let playing = attempt.playing_since.map_or(Duration::ZERO, |since| since.elapsed());
+        let range = attempt
+            .sdp
+            .as_ref()?
+            .range()
+            .filter(|range| range.is_closed())?;
+        let (start, end) = (range.start_ns()?, range.end_ns()?);
+        let playing = attempt
+            .playing_since
+            .map_or(Duration::ZERO, |since| since.elapsed());
+        // What was silent was not played.
+        let playing = playing.saturating_sub(self.silence().unwrap_or(playing));
         let played = nanos(attempt.played.saturating_add(playing));
-        let start = self.resume_at.or_else(|| range.start_ns())?;
-        Some(start.saturating_add(played))
+        let position = self.resume_at.unwrap_or(start).saturating_add(played);
+        Some((position.min(end), end))
     }
 
     pub(super) fn fail(&mut self, error: &Error) {
@@ -121,20 +174,26 @@ impl Task {
     /// same pads.
     pub(super) fn switch_transport(&mut self, transports: Vec<LowerTransport>, now: Instant) {
         self.transports = transports;
-        self.housekeeping_at = None;
-        for stream in &mut self.streams {
-            stream.path = None;
-        }
+        self.say_goodbye(now);
+        self.close_paths();
         if let Some(attempt) = &mut self.attempt {
             attempt.playing_since = None;
-            attempt.retiring = Some((after(now, RETIRE_MAX), self.transports.clone()));
+            attempt.retiring = Some(after(now, RETIRE_MAX));
             attempt.client.teardown(now);
         }
     }
 
     /// The session that another transport replaces is gone.
     pub(super) fn retired(&mut self) {
-        self.attempt = None;
+        if let Some(attempt) = self.attempt.take()
+            && attempt.client.session_id().is_some()
+        {
+            // Its TEARDOWN was not answered.
+            self.previous_session = attempt.session;
+        }
         self.start_attempt();
+        if self.eos && self.presented_at.is_none() && self.attempt.is_none() && !self.over {
+            self.fail_without_pads();
+        }
     }
 }

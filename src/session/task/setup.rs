@@ -40,6 +40,12 @@ impl Task {
             let duration = range.as_ref().and_then(|range| range.duration());
             stats.duration = duration.map(gst::ClockTime::from_nseconds);
         });
+        if !self.streams.iter().any(|stream| stream.presented) {
+            // A start that failed before its pads were shown: all is chosen anew.
+            for stream in self.streams.drain(..) {
+                stream.shared.delivery.close();
+            }
+        }
         let Some(attempt) = &mut self.attempt else {
             return;
         };
@@ -206,7 +212,10 @@ impl Task {
         let running = self.streams.iter().position(|stream| stream.media == media);
         let at = match running {
             Some(at) => self.follow_description(at, &sdp, description),
-            None => self.new_stream(&sdp, description, self.streams.len()),
+            None => {
+                let name = format!("stream_{media}");
+                self.new_stream(&sdp, description, self.streams.len(), name)
+            }
         };
         let Some(at) = at else {
             return;
@@ -300,23 +309,29 @@ impl Task {
             rtpmap.encoding_name
         );
         let old = self.streams.remove(at);
+        let name = old.pad().name().to_string();
         let host = self.host.clone();
         self.foreign.run(move || {
-            // From here on nobody else pushes into the pad.
+            // Nothing new is pushed; what is under way ends by itself.
             old.shared.delivery.close();
             old.pad().push_event(gst::event::Eos::new());
             host.remove_pad(old.pad());
         });
-        self.new_stream(sdp, media, at)
+        self.new_stream(sdp, media, at, name)
     }
 
     /// A stream whose pad is not on the element yet, at this place of the list.
-    fn new_stream(&mut self, sdp: &sdp::Session, media: &Media, at: usize) -> Option<usize> {
+    fn new_stream(
+        &mut self,
+        sdp: &sdp::Session,
+        media: &Media,
+        at: usize,
+        name: String,
+    ) -> Option<usize> {
         let element = self.host.element()?;
         let caps = caps::media_caps(sdp, media)?;
         let payload_type = caps::pad_payload_types(media).first().copied()?;
         let rtpmap = media.rtpmap(payload_type)?;
-        let name = format!("stream_{}", media.index);
         let pad = self.host.new_pad(&name)?;
         let key = self.next_stream_key;
         self.next_stream_key = key.saturating_add(1);
@@ -571,6 +586,10 @@ impl Task {
             .and_then(|attempt| attempt.link.as_mut())
         {
             link.permit = None;
+        }
+        if let Some(attempt) = &mut self.attempt {
+            // Ports that were offered in vain.
+            attempt.pairs.clear();
         }
         if self.nothing_received(now) {
             return;
