@@ -1,7 +1,7 @@
 //! Names to addresses, on threads of their own.
 //!
 //! `getaddrinfo` blocks, for half a minute when a name server is dead, so it
-//! runs on at most [`THREADS`] threads that do nothing else. A thousand
+//! runs on at most `THREADS` threads that do nothing else. A thousand
 //! cameras behind one name are one lookup.
 
 use std::collections::{HashMap, VecDeque};

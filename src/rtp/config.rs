@@ -22,7 +22,7 @@ pub struct Config {
     pub probation: u32,
     /// The source that Transport or RTP-Info named.
     pub known_ssrc: Option<u32>,
-    /// Missing packets are to be asked for ([`Event::Nack`]).
+    /// Missing packets are to be asked for (`Event::Nack`).
     pub nack: bool,
     /// How long the sender keeps packets for that (RFC 4588 §8.6).
     pub rtx_time: Option<Nanos>,

@@ -6,7 +6,7 @@
 //! is to be called until it is empty, and [`Client::handle_timeout`] at [`Client::poll_timeout`].
 //! The layer above reconnects by making a new client.
 //!
-//! Session-changing requests go out one at a time (RFC 2326 §9.1): [`Client::advance`] looks at
+//! Session-changing requests go out one at a time (RFC 2326 §9.1): `Client::advance` looks at
 //! what is reached and wished for, and sends the next one when none is open. So a request is
 //! repeated with other parameters by changing the state and advancing again.
 
