@@ -17,6 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use gst::prelude::*;
+use gst_rtp::prelude::*;
 use tokio::sync::Notify;
 
 use super::CAT;
@@ -418,12 +419,23 @@ impl Delivery {
             Item::Gap { start, duration } => {
                 // What lies before the base time is none of the pipeline's.
                 let (start, end) = (running(start), running(start.saturating_add(duration)));
-                if end > start {
+                if end > start && !self.segment_is_withheld() {
                     let gap = gst::event::Gap::builder(start).duration(end.saturating_sub(start));
                     self.pad.push_event(gap.build());
                 }
             }
         }
+    }
+
+    /// A depayloader makes its SEGMENT of the first packet and hands a GAP on
+    /// before that. No element behind it can use such a GAP (GStreamer 1.22).
+    fn segment_is_withheld(&self) -> bool {
+        let peer = self.pad.peer().and_then(|peer| peer.parent_element());
+        peer.and_then(|peer| peer.downcast::<gst_rtp::RTPBaseDepayload>().ok())
+            .is_some_and(|depayloader| {
+                let src = depayloader.src_pad();
+                src.sticky_event::<gst::event::Segment>(0).is_none()
+            })
     }
 
     fn push_burst(
