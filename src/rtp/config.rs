@@ -22,6 +22,8 @@ pub struct Config {
     pub probation: u32,
     /// The source that Transport or RTP-Info named.
     pub known_ssrc: Option<u32>,
+    /// Identifier of the header extension with the NTP time (RFC 6051 §3.3).
+    pub ntp_extension: Option<u8>,
     /// Missing packets are to be asked for (`Event::Nack`).
     pub nack: bool,
     /// How long the sender keeps packets for that (RFC 4588 §8.6).
@@ -40,6 +42,7 @@ impl Default for Config {
             max_misorder: 100,
             probation: 2,
             known_ssrc: None,
+            ntp_extension: None,
             nack: false,
             rtx_time: None,
         }

@@ -21,6 +21,7 @@ mod output;
 pub mod packet;
 mod receiver;
 pub mod refclk;
+mod reference;
 mod reorder;
 pub mod report;
 pub mod rtcp;
@@ -34,4 +35,8 @@ mod timeline;
 pub use config::{Anchor, Config};
 pub use output::{Event, Lost, Output, Packet};
 pub use receiver::Receiver;
+pub use reference::Reference;
 pub use timeline::{Mapping, SyncMode};
+
+#[cfg(test)]
+mod day_tests;

@@ -22,6 +22,15 @@ pub fn from_nanos(nanos: u64) -> u64 {
     ((nanos / NANOS_PER_SEC) << 32).wrapping_add(fraction)
 }
 
+/// Nanoseconds from one NTP timestamp to another that is less than 68 years
+/// away, in whichever era.
+pub fn span(from: u64, to: u64) -> i64 {
+    let units = i128::from(to.wrapping_sub(from).cast_signed());
+    // Below 2^63 × 10^9, and after the shift below 2^61.
+    let nanos = units.saturating_mul(i128::from(NANOS_PER_SEC)) >> 32;
+    i64::try_from(nanos).unwrap_or(i64::MAX)
+}
+
 /// The middle 32 bits, as in the LSR field of a report block (RFC 3550 §6.4.1).
 pub fn middle(ntp: u64) -> u32 {
     (ntp >> 16) as u32
@@ -97,6 +106,13 @@ mod tests {
         assert_eq!(to_nanos(1 << 31), 500_000_000);
         assert_eq!(from_nanos(1_500_000_000), (1 << 32) | (1 << 31));
         assert!(i64::try_from(to_nanos(u64::MAX)).is_ok());
+    }
+
+    #[test]
+    fn a_span_has_a_sign_and_crosses_the_era() {
+        assert_eq!(span(5 << 32, (6 << 32) | (1 << 31)), 1_500_000_000);
+        assert_eq!(span((6 << 32) | (1 << 31), 5 << 32), -1_500_000_000);
+        assert_eq!(span(u64::MAX - (1 << 32) + 1, 1 << 32), 2_000_000_000);
     }
 
     // covers: B-CLK-02

@@ -2,8 +2,9 @@
 //! sequence order get their times.
 
 use super::config::Config;
+use super::reference::Reference;
 use super::seq::{FIRST_CYCLE, distance};
-use super::stats::Nanos;
+use super::stats::{Nanos, Timing};
 use super::timeline::Timeline;
 
 /// What comes out of a receiver, in order.
@@ -29,7 +30,8 @@ pub struct Packet<P> {
     /// Something is missing before this packet, or its time does not follow
     /// from the one before.
     pub discont: bool,
-    /// NTP time (32.32) of the timestamp, once a sender report is known.
+    /// Time of the timestamp by the sender's clock (NTP, 32.32), once it is
+    /// known: from a sender report, a header extension or the description.
     pub ntp: Option<u64>,
 }
 
@@ -53,6 +55,9 @@ pub enum Event {
     TimestampJump { ext_rtp: u64 },
     /// The sequence numbers start anew: `seq` came in place of `expected`.
     Resync { expected: u16, seq: u16 },
+    /// The time by the clock of sender and receiver is this many nanoseconds
+    /// from the arrival, which is not believed. Said once until it is.
+    ReferenceRefused { ns: i64 },
     /// These packets are to be asked for again (RFC 4585 §6.2.1).
     Nack { ssrc: u32, seqs: Vec<u16> },
 }
@@ -66,16 +71,27 @@ pub(super) struct Held<P> {
     pub marker: bool,
     pub payload_type: u8,
     pub retransmitted: bool,
+    /// NTP time of a header extension.
+    pub ntp: Option<u64>,
 }
 
-/// NTP and RTP time of a sender report.
-#[derive(Debug, Clone, Copy)]
+/// NTP and RTP time of one moment of the sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SenderTime {
     pub ntp: u64,
     pub rtp: u32,
 }
 
+/// A timestamp further than this from the report (3 h at 90 kHz) may soon be
+/// nearer to it the other way round.
+const REPORT_REACH: u32 = 1 << 30;
+
 impl SenderTime {
+    fn reaches(&self, rtp: u32) -> bool {
+        let ticks = rtp.wrapping_sub(self.rtp).cast_signed();
+        ticks.unsigned_abs() <= REPORT_REACH
+    }
+
     /// The NTP time of a timestamp less than 2^31 units away (RFC 3550 §6.4.1).
     fn of(&self, rtp: u32, clock_rate: u32) -> u64 {
         let ticks = i64::from(rtp.wrapping_sub(self.rtp).cast_signed());
@@ -93,7 +109,8 @@ impl SenderTime {
 pub(super) struct Presenter {
     pub timeline: Timeline,
     clock_rate: u32,
-    pub sender: Option<SenderTime>,
+    sender: Option<SenderTime>,
+    reference: Option<Reference>,
     /// The next packet is a DISCONT one.
     pub discont: bool,
     /// What was given up before the next packet.
@@ -105,14 +122,14 @@ pub(super) struct Presenter {
 impl Presenter {
     pub(super) fn new(timeline: Timeline, clock_rate: u32) -> Self {
         let clock_rate = clock_rate.max(1);
-        let (sender, lost, last_pts) = (None, None, None);
         Self {
             timeline,
             clock_rate,
-            sender,
+            sender: None,
+            reference: None,
             discont: true,
-            lost,
-            last_pts,
+            lost: None,
+            last_pts: None,
             jumps: 0,
         }
     }
@@ -123,6 +140,32 @@ impl Presenter {
         self.lost = None;
     }
 
+    /// Another source, or one that starts anew: its reports are to come.
+    pub(super) fn forget_sender(&mut self) {
+        self.sender = None;
+        self.refer();
+    }
+
+    /// What a clock that the sender has too shows, or that there is none.
+    pub(super) fn set_reference(&mut self, reference: Option<Reference>) {
+        self.reference = reference;
+        self.refer();
+    }
+
+    fn refer(&mut self) {
+        let reference = self.reference.as_ref();
+        let point = reference.and_then(|r| r.point(self.sender, self.clock_rate));
+        let max_offset = reference.map_or(0, |r| r.max_offset);
+        self.timeline.set_reference(point, max_offset);
+    }
+
+    /// What presentation times go by.
+    pub(super) fn timing(&self) -> Timing {
+        let follows = self.timeline.follows_reference();
+        let reference = self.reference.as_ref().filter(|_| follows);
+        reference.map_or(Timing::Arrival, |reference| reference.timing)
+    }
+
     /// `count` packets from `ext_seq` on were given up.
     pub(super) fn lose(&mut self, ext_seq: u64, count: u64) {
         self.lost = Some((ext_seq, count));
@@ -130,19 +173,29 @@ impl Presenter {
 
     #[inline]
     pub(super) fn release<P>(&mut self, ext_seq: u64, held: Held<P>, out: &mut Vec<Output<P>>) {
-        let stamp = self.timeline.stamp(held.rtp, held.arrival);
+        let rtp = held.rtp;
+        let extension = held.ntp.map(|ntp| SenderTime { ntp, rtp });
+        if extension.is_some() {
+            self.sender = extension;
+            self.refer();
+        }
+        let stamp = self.timeline.stamp(rtp, held.arrival);
         let mut discont = std::mem::take(&mut self.discont) | stamp.discont;
         if let Some((first, count)) = self.lost.take() {
             out.push(Output::Lost(lost(first, count, self.last_pts, stamp.pts)));
             discont = true;
         }
         if stamp.jump {
-            // The report is of the time before.
-            self.sender = None;
+            // A report is of the time before.
+            self.sender = extension;
+            self.refer();
             self.jumps = self.jumps.saturating_add(1);
             out.push(Output::Event(Event::TimestampJump {
                 ext_rtp: stamp.ext_rtp,
             }));
+        }
+        if let Some(ns) = self.timeline.take_refused() {
+            out.push(Output::Event(Event::ReferenceRefused { ns }));
         }
         self.last_pts = Some(stamp.pts);
         out.push(Output::Packet(Packet {
@@ -153,10 +206,20 @@ impl Presenter {
             marker: held.marker,
             payload_type: held.payload_type,
             discont,
-            ntp: self
-                .sender
-                .map(|sender| sender.of(held.rtp, self.clock_rate)),
+            ntp: self.time_of(rtp),
         }));
+    }
+
+    /// Time of the sender at a timestamp.
+    fn time_of(&mut self, rtp: u32) -> Option<u64> {
+        self.sender.take_if(|sender| !sender.reaches(rtp));
+        let clock_rate = self.clock_rate;
+        let by_clock = self.reference.and_then(|r| r.now(clock_rate));
+        let time = match self.reference.is_none_or(|r| r.by_reports) {
+            true => self.sender.or(by_clock),
+            false => by_clock.or(self.sender),
+        };
+        time.map(|time| time.of(rtp, clock_rate))
     }
 
     /// From when on a packet waits that comes after a gap: its presentation
@@ -176,12 +239,16 @@ impl Presenter {
     /// does not belong to the present timestamps, is not used.
     pub(super) fn sender_report(&mut self, ntp: u64, rtp: u32, arrival: Nanos) {
         const SANE: u64 = 60_000_000_000;
-        let is_near = self.timeline.mapping().is_none_or(|mapping| {
+        // What follows the sender's clock is as far away as that is.
+        let mapping = self.timeline.mapping();
+        let mapping = mapping.filter(|_| !self.timeline.follows_reference());
+        let is_near = mapping.is_none_or(|mapping| {
             let clock = u64::try_from(mapping.clock_of(mapping.extend(rtp))).unwrap_or(0);
             clock.abs_diff(arrival) <= SANE
         });
         if ntp != 0 && is_near {
             self.sender = Some(SenderTime { ntp, rtp });
+            self.refer();
         }
     }
 }

@@ -1,6 +1,11 @@
 //! A view of an RTP packet (RFC 3550 §5.1) and its header extension
 //! (RFC 8285).
 
+use super::ntp;
+
+/// The profile of ONVIF's header extension for replay (ONVIF Streaming §6.3).
+const ONVIF_REPLAY: u16 = 0xabac;
+
 /// A valid RTP packet: header, CSRC list, extension and padding lie within it
 /// (RFC 3550 §A.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +60,28 @@ impl<'a> RtpPacket<'a> {
             extension,
             payload,
         })
+    }
+
+    /// NTP time of the timestamp, as a header extension says it: ONVIF's own
+    /// one, or that of RFC 6051 with this identifier. `near` is what is known of
+    /// the sender's clock.
+    pub fn ntp_time(&self, id: Option<u8>, near: impl FnOnce() -> Option<u64>) -> Option<u64> {
+        let ntp = match self.extension? {
+            // ONVIF Streaming §6.3: NTP time, flags and CSeq, in three words.
+            (ONVIF_REPLAY, content) if content.len() >= 12 => {
+                ntp::extension_64(content.first_chunk::<8>()?)?
+            }
+            _ => {
+                let id = id?;
+                let element = self.extension_elements().find(|element| element.id == id)?;
+                match ntp::extension_64(element.data) {
+                    Some(ntp) => ntp,
+                    None => ntp::extension_56(element.data, near()?)?,
+                }
+            }
+        };
+        // 0 says that the sender has no notion of time.
+        Some(ntp).filter(|ntp| *ntp != 0)
     }
 
     /// The elements of an RFC 8285 header extension; none of any other one.
@@ -257,6 +284,45 @@ mod tests {
         assert_eq!(elements(0xabac, &[]), vec![]);
     }
 
+    fn time_in(profile: u16, content: &[u8], id: Option<u8>) -> Option<u64> {
+        let mut rest = profile.to_be_bytes().to_vec();
+        rest.extend_from_slice(&((content.len() / 4) as u16).to_be_bytes());
+        rest.extend_from_slice(content);
+        let data = packet(0x90, &rest);
+        let near = || Some(0xcde0_b3ad_0000_0000);
+        RtpPacket::parse(&data).unwrap().ntp_time(id, near)
+    }
+
+    // covers: C-ONVIF-09, H-40
+    #[test]
+    fn the_time_of_onvifs_extension_is_read() {
+        // 2009-06-15T11:49:00.440Z, C and D set, CSeq 123.
+        let content = [
+            0xcd, 0xe0, 0xb3, 0xac, 0x70, 0xa3, 0xd7, 0x0a, 0xa0, 0x7b, 0, 0,
+        ];
+        let ntp = 0xcde0_b3ac_70a3_d70a;
+        assert_eq!(time_in(0xabac, &content, None), Some(ntp));
+        let longer = [&content[..], &[0; 8]].concat();
+        assert_eq!(time_in(0xabac, &longer, Some(1)), Some(ntp));
+        for short in [0, 4, 8] {
+            assert_eq!(time_in(0xabac, &content[..short], None), None, "{short}");
+        }
+        assert_eq!(time_in(0xabac, &[0; 12], None), None);
+        assert_eq!(time_in(0xabad, &content, None), None);
+    }
+
+    // covers: B-EXT-04
+    #[test]
+    fn the_time_of_rfc_6051_is_read_by_its_identifier() {
+        let ntp = 0xcde0_b3ac_70a3_d70a_u64;
+        let long = [&[0x37][..], &ntp.to_be_bytes(), &[0; 3]].concat();
+        assert_eq!(time_in(0xbede, &long, Some(3)), Some(ntp));
+        assert_eq!(time_in(0xbede, &long, Some(4)), None);
+        assert_eq!(time_in(0xbede, &long, None), None);
+        let short = [&[0x36][..], &ntp.to_be_bytes()[1..]].concat();
+        assert_eq!(time_in(0xbede, &short, Some(3)), Some(ntp));
+    }
+
     proptest! {
         // covers: H-34, H-40
         #[test]
@@ -267,6 +333,7 @@ mod tests {
             if let Some(p) = RtpPacket::parse(&data) {
                 prop_assert!(p.payload.len() + p.csrc.len() + 12 <= data.len());
                 prop_assert!(p.extension_elements().count() <= data.len());
+                let _ = p.ntp_time(Some(1), || Some(1));
             }
         }
     }

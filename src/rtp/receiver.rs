@@ -6,6 +6,7 @@ use super::config::{Anchor, Config};
 use super::nack::NackTracker;
 use super::output::{Event, Held, Output, Presenter, next_cycle, reported};
 use super::packet::RtpPacket;
+use super::reference::Reference;
 use super::reorder::Place;
 use super::seq::{FIRST_CYCLE, distance};
 use super::source::Candidates;
@@ -118,6 +119,12 @@ impl<P: AsRef<[u8]>> Receiver<P> {
         self.presenter.timeline.set_sync_offset(target, mode);
     }
 
+    /// Presentation times are to follow a clock that the sender has too; it is
+    /// to be told anew from time to time, since clocks drift.
+    pub fn set_reference(&mut self, reference: Option<Reference>) {
+        self.presenter.set_reference(reference);
+    }
+
     /// Where the timestamps lie on the pipeline clock, before the
     /// synchronisation offset.
     pub fn rtp_to_clock(&self) -> Option<Mapping> {
@@ -166,6 +173,8 @@ impl<P: AsRef<[u8]>> Receiver<P> {
             ..
         } = header;
         let (rtp, marker) = (header.timestamp, header.marker);
+        let near = || self.totals.last_sr.map(|report| report.ntp);
+        let ntp = header.ntp_time(self.config.ntp_extension, near);
         if self
             .payload_types
             .checked_shr(u32::from(payload_type))
@@ -190,6 +199,7 @@ impl<P: AsRef<[u8]>> Receiver<P> {
             marker,
             payload_type,
             retransmitted,
+            ntp,
         };
         match &mut self.active {
             Some(active) if active.ssrc == ssrc => {
@@ -294,7 +304,7 @@ impl<P: AsRef<[u8]>> Receiver<P> {
             nack.reset();
         }
         self.flush = None;
-        self.presenter.sender = None;
+        self.presenter.forget_sender();
         self.presenter.discont = true;
         self.presenter.timeline.restart();
     }
@@ -302,6 +312,7 @@ impl<P: AsRef<[u8]>> Receiver<P> {
     /// The pipeline has another clock.
     pub fn change_clock(&mut self, now: Nanos) {
         self.reset(now);
+        self.presenter.set_reference(None);
         self.presenter.forget_last();
         self.presenter.timeline.change_clock();
     }
@@ -327,6 +338,7 @@ impl<P: AsRef<[u8]>> Receiver<P> {
         let mut reception = Reception {
             timestamp_jumps: self.presenter.jumps,
             timeline_steps: self.presenter.timeline.steps(),
+            timing: self.presenter.timing(),
             ..self.totals
         };
         if let Some(active) = &self.active {
@@ -548,7 +560,7 @@ impl<P: AsRef<[u8]>> Receiver<P> {
         let first = last.wrapping_sub(first.unwrap_or(0) as u16);
 
         self.presenter.discont = true;
-        self.presenter.sender = None;
+        self.presenter.forget_sender();
         self.totals.last_sr = None;
         if let Some((_, report, rtp)) = self.other_report.take_if(|report| report.0 == ssrc) {
             self.totals.last_sr = Some(report);

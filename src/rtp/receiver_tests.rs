@@ -48,6 +48,7 @@ pub(super) fn show(out: &mut Vec<Output<Packet>>) -> String {
         Output::Event(Event::Bye { ssrc }) => format!("bye({ssrc})"),
         Output::Event(Event::Resync { expected, seq }) => format!("resync({expected},{seq})"),
         Output::Event(Event::TimestampJump { .. }) => "jump".into(),
+        Output::Event(Event::ReferenceRefused { ns }) => format!("refused({ns})"),
         Output::Event(Event::Nack { ssrc, seqs }) => format!("nack({ssrc},{seqs:?})"),
     };
     out.drain(..).map(line).collect::<Vec<_>>().join(" ")

@@ -27,6 +27,29 @@ pub struct Discarded {
     pub flushed: u64,
 }
 
+/// What presentation times go by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Timing {
+    /// The arrival, cleaned of jitter.
+    #[default]
+    Arrival,
+    /// The sender's NTP time on a clock of the receiver.
+    Ntp,
+    /// The clock that the description names (RFC 7273).
+    Rfc7273,
+}
+
+impl Timing {
+    /// As the statistics show it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Arrival => "arrival",
+            Self::Ntp => "ntp",
+            Self::Rfc7273 => "rfc7273",
+        }
+    }
+}
+
 /// A snapshot of the reception of one stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reception {
@@ -44,6 +67,7 @@ pub struct Reception {
     pub jitter: u32,
     pub last_sr: Option<LastSr>,
     pub last_arrival: Option<Nanos>,
+    pub timing: Timing,
 
     // Totals of the stream, over all its sources and restarts.
     pub packets: u64,

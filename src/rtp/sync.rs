@@ -36,8 +36,9 @@ pub struct Offset {
 pub enum SyncEvent {
     /// The new offset of a stream.
     Offset { id: usize, offset: Offset },
-    /// The reports of this stream put it more than 3 s from the others, by
-    /// about so much: it is left alone. Said once until it agrees again.
+    /// The reports of this stream put it further from the others than is
+    /// believed, by about so much: it is left alone. Said once until it agrees
+    /// again.
     Ignored { id: usize, ns: i64 },
 }
 
@@ -64,15 +65,40 @@ struct Stream {
 
 /// Aligns the streams of a session, by sender reports of one CNAME and, until
 /// there are any, by RTP-Info.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Synchronizer {
     streams: BTreeMap<usize, Stream>,
     events: VecDeque<SyncEvent>,
+    max_offset: i64,
+}
+
+impl Default for Synchronizer {
+    fn default() -> Self {
+        Self {
+            streams: BTreeMap::new(),
+            events: VecDeque::new(),
+            max_offset: MAX_OFFSET,
+        }
+    }
 }
 
 impl Synchronizer {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Streams further apart than this are left alone; 0 leaves none.
+    pub fn set_max_offset(&mut self, max_offset: Nanos) {
+        self.max_offset = match i64::try_from(max_offset) {
+            Ok(0) | Err(_) => i64::MAX,
+            Ok(max_offset) => max_offset,
+        };
+    }
+
+    /// Other streams: nothing that is known holds for them.
+    pub fn clear(&mut self) {
+        self.streams.clear();
+        self.events.clear();
     }
 
     pub fn add_stream(&mut self, id: usize, clock_rate: u32) {
@@ -196,13 +222,14 @@ impl Synchronizer {
         u64::try_from(clock.checked_add(stream.applied.unwrap_or(0))?).ok()
     }
 
-    /// Delays the earlier ones of the largest set of streams that lie within 3 s.
+    /// Delays the earlier ones of the largest set of streams that belong together.
     fn align(&mut self, trigger: usize, mut deltas: Vec<(usize, i64)>, by_report: bool) {
         deltas.sort_by_key(|(_, delta)| *delta);
+        let max_offset = self.max_offset;
         let within = |first: i64| {
             deltas
                 .iter()
-                .filter(move |(_, d)| *d >= first && distance(first, *d) <= MAX_OFFSET)
+                .filter(move |(_, d)| *d >= first && distance(first, *d) <= max_offset)
         };
         // Of two sets of one size the earlier one wins.
         let Some(first) = deltas

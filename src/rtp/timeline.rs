@@ -4,7 +4,12 @@
 //! measured for each packet, arrival - RTP time, is that offset plus the delay
 //! of the packet; so the least of it is the offset that fits the sender's
 //! clock and the path, and what lies above it is jitter and queueing.
+//!
+//! With a clock that the sender has too the offset follows that
+//! [reference](super::reference); what is measured then only tells whether the
+//! reference can be believed.
 
+use super::reference::{Follower, Point};
 use super::seq::{FIRST_TIMESTAMP_CYCLE, distance, extend_timestamp};
 use super::stats::Nanos;
 
@@ -22,11 +27,11 @@ const FALL: i64 = 20;
 /// The offset rises by at most this part of the media time: 1,000 ppm is more
 /// than any clock drifts; what is above is queueing.
 const RISE: i64 = 1_000;
-/// Synchronisation slews by this part of the media time: 1 %.
 /// The part of their distance by which presentation times grow all the same
 /// while the offset falls at once.
 const REST: i64 = 32;
-const SLEW: i64 = 100;
+/// Synchronisation slews by this part of the media time: 1 %.
+pub(super) const SLEW: i64 = 100;
 /// RTP-Info that is further from the first packet is bogus.
 const ANCHOR_DISTANCE: i64 = 10 * SECOND;
 
@@ -149,6 +154,7 @@ pub(super) struct Timeline {
     anchor: Option<(Option<u32>, Nanos)>,
     /// The anchor's timestamp, once the first packet confirmed it.
     confirmed: Option<u64>,
+    follower: Follower,
     /// No presentation time of a live stream is before this one.
     floor: i64,
     last_pts: i64,
@@ -167,6 +173,7 @@ impl Timeline {
             state: None,
             anchor: None,
             confirmed: None,
+            follower: Follower::new(),
             floor: 0,
             last_pts: 0,
             sync: 0,
@@ -201,8 +208,22 @@ impl Timeline {
         self.confirmed
     }
 
-    /// Starts anew with the next packet. Presentation times go on from the
-    /// last one.
+    /// This timestamp has this time by the sender's clock, or nobody knows any
+    /// more. What is further than `max_offset` from the arrival is refused.
+    pub(super) fn set_reference(&mut self, point: Option<Point>, max_offset: Nanos) {
+        self.follower.set(point.filter(|_| self.live), max_offset);
+    }
+
+    /// Presentation times are those of the reference.
+    pub(super) fn follows_reference(&self) -> bool {
+        self.follower.is_on()
+    }
+
+    /// By how much a reference was off that is refused from now on; once.
+    pub(super) fn take_refused(&mut self) -> Option<i64> {
+        self.follower.take_refused()
+    }
+
     /// Another clock: presentation times have nothing to do with those before.
     pub(super) fn change_clock(&mut self) {
         self.restart();
@@ -215,8 +236,11 @@ impl Timeline {
         self.floor = signed(pts);
     }
 
+    /// Starts anew with the next packet. Presentation times go on from the
+    /// last one.
     pub(super) fn restart(&mut self) {
         self.state = None;
+        self.follower.restart();
         self.confirmed = None;
         if self.live {
             self.floor = self.last_pts;
@@ -260,7 +284,11 @@ impl Timeline {
                 let mut delay = arrival.saturating_sub(time);
                 // A packet that was waited for arrives after those behind it;
                 // the offset, other than its own delay, is not fooled by that.
-                let before = state.last_delay.min(state.offset);
+                let usual = match self.follower.is_on() {
+                    true => state.window.minimum(),
+                    false => state.offset,
+                };
+                let before = state.last_delay.min(usual);
                 let ahead = self.live && before.saturating_sub(delay) > JUMP;
                 if ahead || elapsed < JUMP.saturating_neg() {
                     let passed = arrival.saturating_sub(state.last_arrival).max(0);
@@ -271,13 +299,29 @@ impl Timeline {
                     state.window = Window::new(arrival);
                     (time, delay) = (0, arrival);
                     (jump, discont) = (true, true);
+                    self.follower.forget();
                 }
                 progress = to_ns(distance(state.highest, ext_rtp)).max(0);
                 if self.live {
                     let threshold = MIN_STEP.max(self.latency / 2);
                     state.window.sample(delay, arrival, state.offset, threshold);
                     if progress > 0 {
-                        let stepped = adapt(state, progress);
+                        let measured = state.window.minimum();
+                        let was_on = self.follower.is_on();
+                        let target = self.follower.target(state.base, self.clock_rate, measured);
+                        let stepped = match target {
+                            Some(target) => {
+                                // From where the streams were in step.
+                                let sync = std::mem::take(&mut self.sync);
+                                state.offset = state.offset.saturating_add(sync);
+                                self.follower.approach(&mut state.offset, target, progress)
+                            }
+                            None if was_on && measured > state.offset => {
+                                state.offset = measured;
+                                true
+                            }
+                            None => adapt(state, progress),
+                        };
                         self.steps = self.steps.saturating_add(u64::from(stepped));
                         discont |= stepped;
                     }
@@ -292,7 +336,9 @@ impl Timeline {
                 state.last_arrival = arrival;
             }
         }
-        discont |= self.synchronise(progress);
+        if !self.follower.is_on() {
+            discont |= self.synchronise(progress);
+        }
         let pts = clock.saturating_add(self.sync).max(self.floor);
         self.last_pts = self.last_pts.max(pts);
         Stamp {
@@ -321,6 +367,11 @@ impl Timeline {
             }
         } else if !self.live {
             offset = self.last_pts;
+        }
+        if let Some(target) = self.follower.target(first, self.clock_rate, arrival) {
+            self.follower.start();
+            self.sync = 0;
+            offset = target;
         }
         let time = ticks_to_ns(distance(base, first), self.clock_rate);
         State {
@@ -366,14 +417,19 @@ fn adapt(state: &mut State, progress: i64) -> bool {
         return false;
     }
     let (fall, rise) = match state.window.first {
-        // Two frames never have one time: parsers and muxers refuse that.
-        true => (progress.saturating_sub(progress / REST), 0),
+        true => (fall_at_once(progress), 0),
         false => (progress / FALL, progress / RISE),
     };
     state.offset = state
         .offset
         .saturating_add(change.clamp(fall.saturating_neg(), rise));
     false
+}
+
+/// How far the offset may fall in one frame: two frames never have one time,
+/// parsers and muxers refuse that.
+pub(super) fn fall_at_once(progress: i64) -> i64 {
+    progress.saturating_sub(progress / REST)
 }
 
 fn signed(time: Nanos) -> i64 {

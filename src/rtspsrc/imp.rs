@@ -142,6 +142,12 @@ impl ObjectImpl for RtspSrc2 {
                     session.set_buffer_lists(on);
                 }
             }
+            Ok(Change::Timing) => {
+                let timing = lock(&self.settings).timing();
+                if let Some(session) = session {
+                    session.set_timing(timing);
+                }
+            }
             Ok(Change::Credentials) => {
                 let credentials = lock(&self.settings).credentials();
                 if let Some(session) = session {

@@ -10,7 +10,7 @@ use once_cell::sync::Lazy;
 
 use crate::rtsp::transport::LowerTransport;
 use crate::rtsp::url::{Credentials, SchemeTransport, Url};
-use crate::session::{Config, DeliveryMode, LINKED_STATICALLY};
+use crate::session::{Config, DeliveryMode, LINKED_STATICALLY, NtpTimeSource, TimingConfig};
 
 /// Which transport is tried first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
@@ -59,6 +59,10 @@ pub(super) struct Settings {
     udp_buffer_size: i32,
     probation: u32,
     multicast_iface: Option<String>,
+    ntp_sync: bool,
+    ntp_time_source: NtpTimeSource,
+    rfc7273_sync: bool,
+    max_ts_offset: i64,
     add_reference_timestamp_meta: bool,
     pub teardown_timeout: u64,
     connect_attempts: i32,
@@ -97,6 +101,10 @@ impl Default for Settings {
             udp_buffer_size: 512 * 1024,
             probation: 2,
             multicast_iface: None,
+            ntp_sync: false,
+            ntp_time_source: NtpTimeSource::default(),
+            rfc7273_sync: false,
+            max_ts_offset: 3_000 * 1_000_000,
             add_reference_timestamp_meta: false,
             teardown_timeout: 100 * MS,
             connect_attempts: 1,
@@ -118,6 +126,7 @@ pub(super) enum Change {
     NextStart,
     Latency,
     BufferLists(bool),
+    Timing,
     Credentials,
 }
 
@@ -170,7 +179,23 @@ impl Settings {
             "udp-buffer-size" => self.udp_buffer_size = get(value)?,
             "probation" => self.probation = get(value)?,
             "multicast-iface" => self.multicast_iface = get(value)?,
-            "add-reference-timestamp-meta" => self.add_reference_timestamp_meta = get(value)?,
+            "ntp-sync" => {
+                self.ntp_sync = get(value)?;
+                return Ok(Change::Timing);
+            }
+            "ntp-time-source" => {
+                self.ntp_time_source = get(value)?;
+                return Ok(Change::Timing);
+            }
+            "rfc7273-sync" => self.rfc7273_sync = get(value)?,
+            "max-ts-offset" => {
+                self.max_ts_offset = get(value)?;
+                return Ok(Change::Timing);
+            }
+            "add-reference-timestamp-meta" => {
+                self.add_reference_timestamp_meta = get(value)?;
+                return Ok(Change::Timing);
+            }
             "teardown-timeout" => self.teardown_timeout = get(value)?,
             "connect-attempts" => self.connect_attempts = get(value)?,
             "reconnect-attempts" => self.reconnect_attempts = get(value)?,
@@ -219,6 +244,10 @@ impl Settings {
             "udp-buffer-size" => self.udp_buffer_size.to_value(),
             "probation" => self.probation.to_value(),
             "multicast-iface" => self.multicast_iface.to_value(),
+            "ntp-sync" => self.ntp_sync.to_value(),
+            "ntp-time-source" => self.ntp_time_source.to_value(),
+            "rfc7273-sync" => self.rfc7273_sync.to_value(),
+            "max-ts-offset" => self.max_ts_offset.to_value(),
             "add-reference-timestamp-meta" => self.add_reference_timestamp_meta.to_value(),
             "teardown-timeout" => self.teardown_timeout.to_value(),
             "connect-attempts" => self.connect_attempts.to_value(),
@@ -267,6 +296,17 @@ impl Settings {
             .collect()
     }
 
+    /// Where presentation times come from.
+    pub fn timing(&self) -> TimingConfig {
+        TimingConfig {
+            ntp_sync: self.ntp_sync,
+            ntp_time_source: self.ntp_time_source,
+            rfc7273_sync: self.rfc7273_sync,
+            max_offset: self.max_ts_offset.unsigned_abs(),
+            reference_timestamps: self.add_reference_timestamp_meta,
+        }
+    }
+
     pub fn config(&self) -> Result<Config, String> {
         let Some((_, url)) = &self.location else {
             return Err("No RTSP location was given: set `location` to an rtsp:// URL".into());
@@ -300,7 +340,7 @@ impl Settings {
             port_tries: self.retry,
             udp_buffer_size: usize::try_from(self.udp_buffer_size).unwrap_or(0),
             multicast_iface: self.multicast_iface.clone().filter(|name| !name.is_empty()),
-            reference_timestamps: self.add_reference_timestamp_meta,
+            timing: self.timing(),
             connect_attempts: self.connect_attempts,
             reconnect_attempts: self.reconnect_attempts,
             reconnect_initial_delay: ns(self.reconnect_initial_delay),
@@ -349,8 +389,8 @@ fn parse_media(text: &str) -> Vec<String> {
 pub(super) static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
     use glib::{
         ParamSpecBoolean as Bool, ParamSpecEnum as Enum, ParamSpecFlags as Flags,
-        ParamSpecInt as Int, ParamSpecString as Text, ParamSpecUInt as UInt,
-        ParamSpecUInt64 as UInt64,
+        ParamSpecInt as Int, ParamSpecInt64 as Int64, ParamSpecString as Text,
+        ParamSpecUInt as UInt, ParamSpecUInt64 as UInt64,
     };
     let d = Settings::default();
     vec![
@@ -452,6 +492,30 @@ pub(super) static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
             .nick("Add Reference Timestamp Meta")
             .blurb("Add Reference Timestamp Meta to buffers with the original clock timestamp before any adjustments when syncing to an RFC7273 clock or after clock synchronization via RTCP or inband NTP-64 header extensions.")
             .default_value(d.add_reference_timestamp_meta)
+            .mutable_playing()
+            .build(),
+        Bool::builder("ntp-sync")
+            .nick("Sync on NTP clock")
+            .blurb("Synchronize received streams to the NTP clock")
+            .default_value(d.ntp_sync)
+            .mutable_playing()
+            .build(),
+        Enum::builder_with_default("ntp-time-source", d.ntp_time_source)
+            .nick("NTP Time Source")
+            .blurb("The clock that the NTP times in the sender's reports are of")
+            .mutable_playing()
+            .build(),
+        Bool::builder("rfc7273-sync")
+            .nick("Sync on RFC7273 clock")
+            .blurb("Synchronize received streams to the RFC7273 clock (requires clock and offset to be provided)")
+            .default_value(d.rfc7273_sync)
+            .build(),
+        Int64::builder("max-ts-offset")
+            .nick("Max TS Offset")
+            .blurb("The maximum absolute value of the time offset in nanoseconds; a clock that is further off is not followed (0 = no limit)")
+            .minimum(0)
+            .default_value(d.max_ts_offset)
+            .mutable_playing()
             .build(),
         UInt64::builder("teardown-timeout")
             .nick("Teardown Timeout")

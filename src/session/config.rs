@@ -6,6 +6,7 @@ use crate::rtsp::transport::LowerTransport;
 use crate::rtsp::url::{Credentials, Url};
 
 use super::delivery::DeliveryMode;
+use super::timing::TimingConfig;
 
 /// The element's settings, as they were when it left READY.
 #[derive(Debug, Clone)]
@@ -32,7 +33,7 @@ pub struct Config {
     pub port_tries: u32,
     pub udp_buffer_size: usize,
     pub multicast_iface: Option<String>,
-    pub reference_timestamps: bool,
+    pub timing: TimingConfig,
     pub connect_attempts: i32,
     pub reconnect_attempts: i32,
     pub reconnect_initial_delay: Duration,

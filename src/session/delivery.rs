@@ -124,6 +124,13 @@ impl Delivery {
         &self.pad
     }
 
+    /// That of the element.
+    pub fn base_time(&self) -> u64 {
+        let element = self.element.upgrade();
+        let base_time = element.and_then(|element| element.base_time());
+        base_time.map_or(0, |time| time.nseconds())
+    }
+
     /// Adds `items` and wakes whoever pushes. Returns how many packets were
     /// dropped since the queue was full.
     pub fn enqueue(

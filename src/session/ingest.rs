@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::CAT;
+use super::clock::ClockReader;
 use super::delivery::Delivery;
 use super::keyframe::Encoding;
 use super::lock::lock;
 use super::queue::{Bounds, Burst, Item};
+use super::timing::{NetworkClock, TimingConfig};
 use super::watchdog::monotonic;
 use crate::caps::PlayFields;
 use crate::net::tcp::Payload;
@@ -29,6 +31,8 @@ const BUFFER_OVERHEAD: usize = 512;
 /// A queue may span this much more than the latency.
 const QUEUE_SLACK: Duration = Duration::from_millis(500);
 const QUEUE_TIME_MIN: Duration = Duration::from_secs(1);
+/// Clocks drift apart: how they stand to each other is looked at this often.
+const CLOCK_INTERVAL: Nanos = 1_000_000_000;
 
 /// What a reader tells the session about a stream.
 #[derive(Debug)]
@@ -165,8 +169,13 @@ impl Group {
 
     /// A new start: what was known of the senders' clocks is void.
     pub fn restart(&self) {
-        *lock(&self.sync) = Synchronizer::new();
+        lock(&self.sync).clear();
         lock(&self.streams).clear();
+    }
+
+    /// Streams further apart than this do not belong together; 0 is any.
+    pub fn set_max_offset(&self, max_offset: Nanos) {
+        lock(&self.sync).set_max_offset(max_offset);
     }
 
     /// Whether another linked stream has nothing queued: a muxer may be
@@ -184,7 +193,10 @@ impl Group {
 pub(super) struct Settings {
     pub index: usize,
     pub encoding: Encoding,
-    pub reference_timestamps: Option<gst::Caps>,
+    pub timing: TimingConfig,
+    pub clock: ClockReader,
+    /// The clock that the description names, if it is to be followed.
+    pub network_clock: Option<Arc<NetworkClock>>,
     pub receiver: rtp::Config,
     /// Caps by payload type, that of the pad first.
     pub caps: Vec<(u8, gst::Caps)>,
@@ -217,6 +229,12 @@ pub(super) struct Ingest {
     bye_untold: bool,
     anchor_used: bool,
     rtx: Option<rtx::Unwrapper>,
+    /// Presentation times are to follow a clock that the sender has too, which
+    /// is looked at again then.
+    clock_due: Nanos,
+    referenced: bool,
+    /// What the reference timestamps of buffers are of.
+    timestamp_caps: gst::Caps,
 }
 
 impl Ingest {
@@ -251,7 +269,49 @@ impl Ingest {
             payload_type,
             bye_untold: false,
             anchor_used: false,
+            clock_due: 0,
+            referenced: false,
+            timestamp_caps: gst::Caps::new_empty_simple("timestamp/x-ntp"),
         }
+    }
+
+    pub fn set_timing(&mut self, timing: TimingConfig) {
+        self.settings.timing = timing;
+        self.look_at_clock(0);
+    }
+
+    /// Tells the receiver what the clock shows that presentation times are to
+    /// follow, if they are to follow one.
+    fn look_at_clock(&mut self, now: Nanos) {
+        let Settings {
+            timing,
+            clock,
+            network_clock,
+            ..
+        } = &self.settings;
+        let network = network_clock
+            .as_deref()
+            .filter(|_| timing.rfc7273_sync)
+            .and_then(|network| Some((network, network.reference(clock, timing.max_offset)?)));
+        let ntp = || {
+            let base_time = self.shared.delivery.base_time();
+            timing.ntp_reference(clock, base_time)
+        };
+        let caps = match network {
+            Some((network, _)) => network.caps.clone(),
+            None => gst::Caps::new_empty_simple("timestamp/x-ntp"),
+        };
+        let reference = match network {
+            Some((_, reference)) => Some(reference),
+            None => timing.ntp_sync.then(ntp),
+        };
+        self.timestamp_caps = caps;
+        self.referenced = reference.is_some();
+        self.clock_due = match timing.ntp_sync || timing.rfc7273_sync {
+            true => now.saturating_add(CLOCK_INTERVAL),
+            false => Nanos::MAX,
+        };
+        self.receiver.set_reference(reference);
     }
 
     /// A media packet; RTCP that stands in its place is seen as such
@@ -275,6 +335,9 @@ impl Ingest {
         if self.paused {
             self.shared.paused_drops.fetch_add(1, Relaxed);
             return;
+        }
+        if arrival >= self.clock_due {
+            self.look_at_clock(arrival);
         }
         if !self.flows {
             self.flows = self.tell(Fact::Flows {
@@ -323,7 +386,8 @@ impl Ingest {
                 _ => {}
             }
         }
-        if let Some((ssrc, info)) = report {
+        // Streams that follow one clock are synchronous.
+        if let Some((ssrc, info)) = report.filter(|_| !self.referenced) {
             self.synchronize(ssrc, info);
         }
     }
@@ -410,6 +474,8 @@ impl Ingest {
             after_seek: false,
         });
         self.paused = false;
+        // The base time may be another one.
+        self.clock_due = 0;
         for (packet, arrival) in self.early.take().unwrap_or_default() {
             self.rtp(packet, arrival);
         }
@@ -430,6 +496,8 @@ impl Ingest {
     pub fn change_clock(&mut self, now: Nanos) {
         self.shared.delivery.clear_media();
         self.shared.last_pts.store(0, Release);
+        self.settings.clock.update();
+        self.clock_due = 0;
         self.receiver.change_clock(now);
     }
 
@@ -530,6 +598,14 @@ impl Ingest {
             Event::Nack { seqs, .. } => {
                 self.tell(Fact::Nack { stream, seqs });
             }
+            Event::ReferenceRefused { ns } => {
+                gst::warning!(
+                    CAT,
+                    obj = self.shared.delivery.pad(),
+                    "the clock of the sender is {} ms off, beyond max-ts-offset: not followed",
+                    ns / 1_000_000
+                );
+            }
             Event::NewSource { .. } | Event::TimestampJump { .. } | Event::Resync { .. } => {}
         }
     }
@@ -568,10 +644,13 @@ impl Ingest {
             Payload::Copied(bytes) => gst::Buffer::from_mut_slice(bytes),
             Payload::Shared(bytes) => gst::Buffer::from_slice(bytes),
         };
-        if let (Some(caps), Some(ntp)) = (&self.settings.reference_timestamps, packet.ntp)
+        if let Some(ntp) = packet
+            .ntp
+            .filter(|_| self.settings.timing.reference_timestamps)
             && let Some(buffer) = buffer.get_mut()
         {
             let time = gst::ClockTime::from_nseconds(crate::rtp::ntp::to_nanos(ntp));
+            let caps = &self.timestamp_caps;
             gst::ReferenceTimestampMeta::add(buffer, caps, time, gst::ClockTime::NONE);
         }
         if packet.marker

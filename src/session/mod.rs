@@ -30,6 +30,7 @@ mod runtime;
 mod stats;
 mod stream;
 mod task;
+mod timing;
 mod watchdog;
 
 use std::io;
@@ -44,6 +45,7 @@ pub use config::Config;
 pub use delivery::DeliveryMode;
 pub use ending::Ending;
 pub use foreign::ForeignQueue;
+pub use timing::{NtpTimeSource, TimingConfig};
 
 use crate::rtsp::limits;
 use crate::rtsp::url::Credentials;
@@ -93,6 +95,7 @@ enum Command {
     /// What the whole pipeline buffers, as its LATENCY event says.
     PipelineLatency(Duration),
     BufferLists(bool),
+    Timing(TimingConfig),
     Credentials(Option<Credentials>),
     /// For one pad, or for all that carry video.
     ForceKeyUnit(Option<String>),
@@ -231,6 +234,10 @@ impl Session {
 
     pub fn set_buffer_lists(&self, on: bool) {
         self.send(Command::BufferLists(on));
+    }
+
+    pub fn set_timing(&self, timing: TimingConfig) {
+        self.send(Command::Timing(timing));
     }
 
     pub fn set_credentials(&self, credentials: Option<Credentials>) {

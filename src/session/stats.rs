@@ -173,6 +173,7 @@ impl Snapshot {
             .field("discarded-source", discarded.source)
             .field("dropped", stream.shared.delivery.dropped())
             .field("jitter", jitter)
+            .field("timing", reception.timing.as_str())
             .field("bitrate", bitrate)
             .field_if_some("last-packet-age", last.map(|at| now.saturating_sub(at)))
             .field("paused-drops", stream.shared.paused_drops.load(Relaxed))

@@ -155,6 +155,8 @@ impl Task {
             initial_delay: config.reconnect_initial_delay,
             max_delay: config.reconnect_max_delay,
         });
+        let group = Arc::<Group>::default();
+        group.set_max_offset(config.timing.max_offset);
         Self {
             transports: config.transports.clone(),
             foreign: inputs.foreign.clone(),
@@ -163,7 +165,7 @@ impl Task {
             outcomes: mpsc::unbounded_channel(),
             backoff,
             attempt: None,
-            group: Arc::default(),
+            group,
             streams: Vec::new(),
             next_stream_key: 0,
             cname: random_cname(rand::random()),
@@ -365,6 +367,13 @@ impl Task {
                 for stream in &self.streams {
                     stream.shared.delivery.set_buffer_lists(on);
                 }
+            }
+            Command::Timing(timing) => {
+                self.group.set_max_offset(timing.max_offset);
+                for path in self.streams.iter().filter_map(|s| s.path.as_ref()) {
+                    lock(&path.ingest).set_timing(timing.clone());
+                }
+                self.config.timing = timing;
             }
             Command::Credentials(credentials) => {
                 self.config.credentials = credentials;

@@ -21,6 +21,19 @@ use crate::session::keyframe::Encoding;
 use crate::session::media::UdpPath;
 use crate::session::stats::StreamStats;
 use crate::session::stream::{self, Presentation, StreamPath};
+use crate::session::timing::NetworkClock;
+
+/// The header extensions with the NTP time (RFC 6051 §3.3).
+const NTP_EXTENSIONS: [&str; 2] = [
+    "urn:ietf:params:rtp-hdrext:ntp-64",
+    "urn:ietf:params:rtp-hdrext:ntp-56",
+];
+
+fn ntp_extension(sdp: &sdp::Session, media: &Media) -> Option<u8> {
+    let mut extensions = media.extmaps(sdp).into_iter();
+    let found = extensions.find(|extension| NTP_EXTENSIONS.contains(&extension.uri.as_str()));
+    found.map(|extension| extension.id)
+}
 
 impl Task {
     /// Chooses the media to SET UP: those of the running streams, or at the
@@ -399,10 +412,11 @@ impl Task {
             ingest::Settings {
                 index: at,
                 encoding: Encoding::from_name(&stream.encoding_name),
-                reference_timestamps: self
-                    .config
-                    .reference_timestamps
-                    .then(|| gst::Caps::new_empty_simple("timestamp/x-ntp")),
+                timing: self.config.timing.clone(),
+                clock: ClockReader::new(self.inputs.clock.clone()),
+                network_clock: (self.config.timing.rfc7273_sync)
+                    .then(|| NetworkClock::of_media(sdp, media, self.runtimes.ctl()))
+                    .flatten(),
                 caps: payload_types
                     .iter()
                     .filter_map(|pt| Some((*pt, caps::payload_caps(sdp, media, *pt)?)))
@@ -414,6 +428,7 @@ impl Task {
                     reliable,
                     probation: self.config.probation,
                     known_ssrc: granted.ssrc,
+                    ntp_extension: ntp_extension(sdp, media),
                     nack: !retransmissions.is_empty(),
                     rtx_time: retransmissions
                         .iter()
