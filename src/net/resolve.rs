@@ -141,6 +141,11 @@ impl Resolver {
                     state.threads = state.threads.saturating_sub(1);
                     return;
                 };
+                // A dead name server takes half a minute for each name.
+                if state.is_given_up(&name) {
+                    state.names.remove(&name);
+                    continue;
+                }
                 name
             };
             let answer: Answer = match (self.lookup)(&name) {
@@ -177,6 +182,14 @@ impl Resolver {
 }
 
 impl State {
+    /// Nobody waits for this name any more.
+    fn is_given_up(&self, name: &str) -> bool {
+        match self.names.get(name) {
+            Some(Entry::Pending(waiting)) => waiting.iter().all(oneshot::Sender::is_closed),
+            _ => false,
+        }
+    }
+
     fn make_room(&mut self) -> io::Result<()> {
         if self.names.len() < limits::DNS_NAMES {
             return Ok(());
@@ -349,6 +362,52 @@ mod tests {
                 assert!(resolver.lock().names.len() <= limits::DNS_NAMES);
             }
         });
+    }
+
+    #[test]
+    fn a_name_that_nobody_waits_for_is_not_looked_up() {
+        static ASKED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+        static GATE: Mutex<()> = Mutex::new(());
+        fn gated(name: &str) -> io::Result<Vec<SocketAddr>> {
+            ASKED.lock().unwrap().push(name.to_owned());
+            drop(GATE.lock());
+            loopback("")
+        }
+        let resolver = Arc::new(Resolver::new(gated));
+        block_on(async {
+            let waiting: Vec<_> = {
+                let _closed = GATE.lock().unwrap();
+                let ask = |name: String| {
+                    let resolver = resolver.clone();
+                    tokio::spawn(async move { resolver.addresses(&name).await })
+                };
+                let waiting: Vec<_> = (0..THREADS).map(|i| ask(format!("host{i}"))).collect();
+                while ASKED.lock().unwrap().len() < THREADS {
+                    std::thread::yield_now();
+                }
+                let given_up = ask("given-up".into());
+                while !resolver.lock().names.contains_key("given-up") {
+                    std::thread::yield_now();
+                }
+                given_up.abort();
+                while !given_up.is_finished() {
+                    std::thread::yield_now();
+                }
+                waiting
+            };
+            for task in waiting {
+                task.await.unwrap().unwrap();
+            }
+            // The queue is worked off before a thread ends.
+            resolver.addresses("last").await.unwrap();
+            while resolver.lock().threads > 0 {
+                std::thread::yield_now();
+            }
+        });
+        let asked = ASKED.lock().unwrap();
+        assert!(asked.iter().any(|name| name == "last"));
+        assert!(!asked.iter().any(|name| name == "given-up"), "{asked:?}");
+        assert!(!resolver.lock().names.contains_key("given-up"));
     }
 
     #[test]

@@ -12,8 +12,8 @@
 //! which no other worker can steal.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use gst::prelude::*;
@@ -21,10 +21,11 @@ use gst_rtp::prelude::*;
 use tokio::sync::Notify;
 
 use super::CAT;
-use super::lock::lock;
+use super::handover::{Backlog, Handover, Turn};
+use super::permits::Permit;
 use super::queue::{Bounds, Burst, Item, Queue};
 use super::runtime::{Runtimes, STACK_SIZE};
-use super::watchdog::{Permit, SLOW, monotonic};
+use super::watchdog::{SLOW, monotonic};
 
 /// How long a stream keeps its own thread after the last slow push.
 const THREAD_KEEP: Duration = Duration::from_secs(1);
@@ -66,15 +67,12 @@ pub(super) struct Delivery {
     report: Report,
     mode: DeliveryMode,
     buffer_lists: AtomicBool,
-    queue: Mutex<Queue>,
+    /// With who takes from it: the task or the thread.
+    queue: Handover<Queue>,
     /// Whether media is queued; siblings ask, so it needs no lock.
     media: AtomicBool,
     /// Wakes the delivery's task.
     task: Notify,
-    /// Wakes its thread.
-    thread: Condvar,
-    /// Whether the thread is the one that pushes; changes under the queue's lock.
-    threaded: AtomicBool,
     /// When the last slow push ended.
     slow_at: AtomicU64,
     /// When the push that is under way began, 0 if there is none.
@@ -102,11 +100,9 @@ impl Delivery {
             report,
             mode,
             buffer_lists: AtomicBool::new(buffer_lists),
-            queue: Mutex::default(),
+            queue: Handover::new(Queue::default()),
             media: AtomicBool::new(false),
             task: Notify::new(),
-            thread: Condvar::new(),
-            threaded: AtomicBool::new(false),
             slow_at: AtomicU64::new(0),
             pushing_since: AtomicU64::new(0),
             discont: AtomicBool::new(false),
@@ -138,22 +134,15 @@ impl Delivery {
         items: impl Iterator<Item = Item>,
         bounds: impl FnOnce() -> Bounds,
     ) -> u64 {
-        let mut dropped = 0u64;
-        let threaded = {
-            let mut queue = lock(&self.queue);
-            dropped = dropped.saturating_add(queue.trim(bounds));
+        let add = |queue: &mut Queue| {
+            let mut dropped = queue.trim(bounds);
             for item in items {
                 dropped = dropped.saturating_add(queue.push(item));
             }
             self.media.store(queue.has_media(), Release);
-            self.threaded.load(Acquire)
+            dropped
         };
-        if threaded {
-            self.thread.notify_one();
-        } else {
-            self.task.notify_one();
-        }
-        dropped
+        self.queue.change(add, || self.task.notify_one())
     }
 
     /// Adds an event behind what is queued.
@@ -166,24 +155,25 @@ impl Delivery {
 
     /// Drops the media that is queued; the next buffer is a discontinuity.
     pub fn clear_media(&self) {
-        let mut queue = lock(&self.queue);
-        queue.clear_media();
-        self.media.store(false, Release);
+        self.queue.with(|queue| {
+            queue.clear_media();
+            self.media.store(false, Release);
+        });
     }
 
     /// Ends this delivery: nothing more is pushed, a push under way is left to itself.
     pub fn close(&self) {
-        let was_closed = {
-            let mut queue = lock(&self.queue);
-            let was = queue.is_closed();
+        let close = |queue: &mut Queue| {
+            let was_closed = queue.is_closed();
             queue.close();
             self.media.store(false, Release);
-            was
+            was_closed
         };
+        let was_closed = self.queue.change(close, || {});
         if !was_closed && self.mode == DeliveryMode::Auto {
             self.runtimes.watchdog().unwatch();
         }
-        self.thread.notify_one();
+        // The task ends as well as the thread.
         self.task.notify_one();
     }
 
@@ -193,11 +183,11 @@ impl Delivery {
 
     /// Whether anything is queued or being pushed.
     pub fn is_busy(&self) -> bool {
-        self.pushing_since.load(Acquire) != 0 || !lock(&self.queue).is_empty()
+        self.pushing_since.load(Acquire) != 0 || !self.queue.with(|queue| queue.is_empty())
     }
 
     pub fn dropped(&self) -> u64 {
-        lock(&self.queue).dropped()
+        self.queue.with(|queue| queue.dropped())
     }
 
     pub fn is_ended(&self) -> bool {
@@ -205,7 +195,7 @@ impl Delivery {
     }
 
     pub fn is_closed(&self) -> bool {
-        lock(&self.queue).is_closed()
+        self.queue.with(|queue| queue.is_closed())
     }
 
     /// Whether the pad is linked, or was when it was last pushed into.
@@ -231,14 +221,10 @@ impl Delivery {
     async fn run(self: Arc<Self>) {
         loop {
             self.task.notified().await;
-            {
-                let queue = lock(&self.queue);
-                if queue.is_closed() {
-                    return;
-                }
-                if queue.is_empty() || self.threaded.load(Acquire) {
-                    continue;
-                }
+            match self.queue.turn() {
+                Turn::End => return,
+                Turn::Rest => continue,
+                Turn::Push => {}
             }
             if self.mode == DeliveryMode::Thread || self.is_slow() {
                 self.hand_over().await;
@@ -281,11 +267,8 @@ impl Delivery {
     }
 
     fn start_thread(self: &Arc<Self>) -> std::io::Result<()> {
-        {
-            let queue = lock(&self.queue);
-            if queue.is_closed() || self.threaded.swap(true, AcqRel) {
-                return Ok(());
-            }
+        if !self.queue.to_thread() {
+            return Ok(());
         }
         let delivery = self.clone();
         let spawned = std::thread::Builder::new()
@@ -293,8 +276,7 @@ impl Delivery {
             .stack_size(STACK_SIZE)
             .spawn(move || delivery.run_thread());
         if spawned.is_err() {
-            let _queue = lock(&self.queue);
-            self.threaded.store(false, Release);
+            self.queue.take_back();
         }
         spawned.map(drop)
     }
@@ -302,26 +284,8 @@ impl Delivery {
     fn run_thread(self: Arc<Self>) {
         self.post_stream_status(gst::StreamStatusType::Create);
         self.post_stream_status(gst::StreamStatusType::Enter);
-        loop {
-            {
-                let mut queue = lock(&self.queue);
-                while queue.is_empty() && !queue.is_closed() {
-                    if self.mode == DeliveryMode::Auto && !self.is_slow() {
-                        self.threaded.store(false, Release);
-                        drop(queue);
-                        self.post_stream_status(gst::StreamStatusType::Leave);
-                        return;
-                    }
-                    queue = self
-                        .thread
-                        .wait_timeout(queue, THREAD_KEEP)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0;
-                }
-                if queue.is_closed() {
-                    break;
-                }
-            }
+        let keep = || self.mode == DeliveryMode::Thread || self.is_slow();
+        while self.queue.wait(THREAD_KEEP, keep) {
             self.drain(None);
         }
         self.post_stream_status(gst::StreamStatusType::Leave);
@@ -338,16 +302,17 @@ impl Delivery {
 
     /// The next thing to push.
     fn next(&self) -> Option<Item> {
-        let mut queue = lock(&self.queue);
-        let item = queue.pop();
-        self.media.store(queue.has_media(), Release);
-        item
+        self.queue.with(|queue| {
+            let item = queue.pop();
+            self.media.store(queue.has_media(), Release);
+            item
+        })
     }
 
     /// Pushes what is queued. In place it stops after a slow push: true.
     fn drain(&self, permit: Option<&Permit>) -> bool {
         let Some(element) = self.element.upgrade() else {
-            lock(&self.queue).clear();
+            self.queue.with(Queue::clear);
             return false;
         };
         let base_time = || element.base_time().map_or(0, |time| time.nseconds());
@@ -369,7 +334,7 @@ impl Delivery {
             if Duration::from_nanos(ended.saturating_sub(began)) > SLOW {
                 self.slow_at.store(ended, Release);
                 if permit.is_some() {
-                    return !lock(&self.queue).is_empty();
+                    return !self.queue.with(|queue| queue.is_empty());
                 }
                 // The pipeline may have been paused meanwhile.
                 base = base_time();

@@ -1,6 +1,6 @@
 //! Locking that outlives a panic.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use super::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Locks, whether or not a holder has panicked: a task that panics posts an
 /// element error, and the others go on.

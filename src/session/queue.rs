@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::handover::Backlog;
 use crate::rtp::stats::Nanos;
 use crate::rtsp::limits;
 
@@ -175,20 +176,12 @@ impl Queue {
         Some(item)
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
-    }
-
     pub fn has_media(&self) -> bool {
         self.bursts > 0
     }
 
     pub fn dropped(&self) -> u64 {
         self.dropped
-    }
-
-    pub fn is_closed(&self) -> bool {
-        self.closed
     }
 
     /// Drops what is queued; the next burst is a discontinuity.
@@ -212,6 +205,16 @@ impl Queue {
     pub fn close(&mut self) {
         self.clear();
         self.closed = true;
+    }
+}
+
+impl Backlog for Queue {
+    fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed
     }
 }
 

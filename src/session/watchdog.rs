@@ -1,17 +1,17 @@
-//! Permits to push on a worker, and the watchdog over those that are used.
+//! The watchdog over the permits to push on a worker that are used.
 //!
 //! A worker that blocks in a push may hold tokio's I/O driver, and then no
 //! socket is served. The watchdog sees that the push takes too long and wakes
 //! an idle worker, which takes the driver over.
 
-use std::sync::Arc;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
+use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use once_cell::sync::Lazy;
 use tokio::runtime::Handle;
+
+use super::permits::{Permit, Permits};
 
 /// A push that takes longer than this is slow.
 pub(super) const SLOW: Duration = Duration::from_millis(2);
@@ -32,16 +32,8 @@ pub(super) fn monotonic() -> u64 {
         .saturating_add(1)
 }
 
-/// A permit on a cache line of its own: 0 while it is free, else when its
-/// push began.
-#[repr(align(64))]
-#[derive(Default)]
-struct Slot(AtomicU64);
-
 pub(super) struct Watchdog {
-    slots: Vec<Slot>,
-    /// Deliveries that may push in place; without any there is nothing to watch.
-    watched: AtomicUsize,
+    permits: Permits,
     thread: OnceLock<Thread>,
 }
 
@@ -49,8 +41,7 @@ impl Watchdog {
     /// Watches over `permits` pushes on the workers of `io`.
     pub fn start(permits: usize, io: Handle) -> std::io::Result<Arc<Self>> {
         let watchdog = Arc::new(Self {
-            slots: (0..permits).map(|_| Slot::default()).collect(),
-            watched: AtomicUsize::new(0),
+            permits: Permits::new(permits),
             thread: OnceLock::new(),
         });
         // A thread of its own makes one system call a tick; a timer of a
@@ -67,17 +58,12 @@ impl Watchdog {
 
     /// The right to push on this worker; None if too many do.
     pub fn acquire(&self) -> Option<Permit<'_>> {
-        let now = monotonic();
-        self.slots
-            .iter()
-            .map(|slot| &slot.0)
-            .find(|slot| slot.compare_exchange(0, now, AcqRel, Relaxed).is_ok())
-            .map(Permit)
+        self.permits.acquire(monotonic())
     }
 
     /// One more delivery may push in place.
     pub fn watch(&self) {
-        if self.watched.fetch_add(1, AcqRel) == 0
+        if self.permits.watch()
             && let Some(thread) = self.thread.get()
         {
             thread.unpark();
@@ -85,7 +71,7 @@ impl Watchdog {
     }
 
     pub fn unwatch(&self) {
-        self.watched.fetch_sub(1, AcqRel);
+        self.permits.unwatch();
     }
 
     /// For as long as the process lives.
@@ -94,40 +80,17 @@ impl Watchdog {
         let mut stuck_at: Option<Instant> = None;
         loop {
             let calm = stuck_at.is_none_or(|at| at.elapsed() > CALM_AFTER);
-            match self.watched.load(Acquire) {
-                // A push may outlive its delivery.
-                0 if self.slots.iter().all(|slot| slot.0.load(Acquire) == 0) => {
-                    std::thread::park();
-                }
-                _ if calm => std::thread::park_timeout(CALM),
-                _ => std::thread::park_timeout(INTERVAL),
+            if self.permits.is_idle() {
+                std::thread::park();
+            } else {
+                std::thread::park_timeout(if calm { CALM } else { INTERVAL });
             }
-            let now = monotonic();
-            let stuck = self.slots.iter().any(|slot| {
-                let began = slot.0.load(Acquire);
-                began != 0 && now.saturating_sub(began) > slow
-            });
+            let stuck = self.permits.is_stuck(monotonic(), slow);
             if stuck {
                 stuck_at = Some(Instant::now());
                 io.spawn(async {});
             }
         }
-    }
-}
-
-/// Held while a delivery pushes on a worker.
-pub(super) struct Permit<'a>(&'a AtomicU64);
-
-impl Permit<'_> {
-    /// Another push begins.
-    pub fn push_begins(&self, now: u64) {
-        self.0.store(now, Release);
-    }
-}
-
-impl Drop for Permit<'_> {
-    fn drop(&mut self) {
-        self.0.store(0, Release);
     }
 }
 
