@@ -35,6 +35,14 @@ impl Task {
             .filter(|media| self.is_wanted(&sdp, media))
             .filter_map(|media| Some((media.index, caps::media_caps(&sdp, media)?)))
             .collect();
+        let odd = |(index, _): &(usize, gst::Caps)| {
+            sdp.media
+                .iter()
+                .any(|media| media.index == *index && caps::has_odd_parameter_sets(media))
+        };
+        if wanted.iter().any(odd) {
+            self.quirk("parameter-sets-unusable");
+        }
         let range = sdp.range();
         self.inputs.snapshot.update(|stats| {
             let duration = range.as_ref().and_then(|range| range.duration());
@@ -399,6 +407,7 @@ impl Task {
             ingest::Settings {
                 index: at,
                 encoding: Encoding::from_name(&stream.encoding_name),
+                rtcp_mux: media.rtcp_mux(),
                 reference_timestamps: self
                     .config
                     .reference_timestamps
