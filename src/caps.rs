@@ -109,6 +109,10 @@ pub fn payload_caps(session: &Session, media: &Media, payload_type: u8) -> Optio
         "application/x-rtp"
     });
     let encoding_name = map.encoding_name.to_ascii_uppercase();
+    if encoding_name == "X-WMS-RTX" {
+        // Retransmissions of Windows Media Services, which are no media ([MS-RTSP]).
+        return None;
+    }
     s.set("media", media.kind.as_str());
     s.set("payload", i32::from(payload_type));
     s.set("clock-rate", clock_rate);
@@ -118,6 +122,9 @@ pub fn payload_caps(session: &Session, media: &Media, payload_type: u8) -> Optio
     }
 
     set_format_parameters(&mut s, media, payload_type, &encoding_name);
+    if encoding_name == "X-ASF-PF" {
+        set_asf_header(&mut s, session);
+    }
     if let Some(size) = media.framesize(payload_type) {
         s.set("a-framesize", size);
     }
@@ -157,6 +164,22 @@ pub fn with_play_fields(caps: &gst::Caps, fields: &PlayFields) -> gst::Caps {
         put(s, "play-scale", fields.play_scale);
     }
     caps
+}
+
+/// What rtpasfdepay needs to know of Windows Media Services: the size of the
+/// packets, and the header of the file, which comes in the description only
+/// ([MS-RTSP], `a=maxps`, `a=pgmpu`).
+fn set_asf_header(s: &mut gst::StructureRef, session: &Session) {
+    const HEADER: &str = "data:application/vnd.ms.wms-hdr.asfv1;base64,";
+    if let Some(size) = session.attr("maxps") {
+        set_checked(s, "maxps", size);
+    }
+    let header = session
+        .attrs("pgmpu")
+        .find_map(|value| value.strip_prefix(HEADER));
+    if let Some(header) = header {
+        set_checked(s, "config", header.trim());
+    }
 }
 
 /// Sets a field whose name or value comes from the network, unless the name is
@@ -207,7 +230,7 @@ fn set_format_parameters(
         }
         match parameter_set_types(encoding_name, name) {
             Some(types) => {
-                let sets = valid_parameter_sets(value, encoding_name, types);
+                let sets = parameter_sets(value, encoding_name, types);
                 if !sets.is_empty() {
                     s.set(name.as_str(), sets);
                 }
@@ -234,34 +257,68 @@ fn parameter_set_types(encoding_name: &str, parameter: &str) -> Option<&'static 
     }
 }
 
+/// Whether the description of a media has parameter sets that are none, or not
+/// as they should be.
+pub fn has_odd_parameter_sets(media: &Media) -> bool {
+    media.rtpmaps().iter().any(|map| {
+        let encoding_name = map.encoding_name.to_ascii_uppercase();
+        media.fmtp(map.payload_type).iter().any(|(name, value)| {
+            parameter_set_types(&encoding_name, name).is_some_and(|types| {
+                let given: Vec<&str> = value.split(',').map(str::trim).collect();
+                parameter_sets(value, &encoding_name, types) != given.join(",")
+            })
+        })
+    })
+}
+
 /// The parameter sets that are ones. A depayloader gives up on bad ones, while
 /// nearly all devices repeat good ones in the stream.
-fn valid_parameter_sets(value: &str, encoding_name: &str, types: &[u8]) -> String {
+fn parameter_sets(value: &str, encoding_name: &str, types: &[u8]) -> String {
     // Devices forget the padding.
     let lenient = GeneralPurposeConfig::new()
         .with_decode_padding_mode(DecodePaddingMode::Indifferent)
         .with_decode_allow_trailing_bits(true);
     let engine = GeneralPurpose::new(&base64::alphabet::STANDARD, lenient);
-    let is_valid = |set: &&str| {
-        let Ok(nal) = engine.decode(set) else {
-            return false;
-        };
+    let is_valid = |nal: &[u8]| {
         let nal_type = match nal.first() {
             Some(first) if encoding_name == "H264" => first & 0x1f,
             Some(first) => (first >> 1) & 0x3f,
             None => return false,
         };
-        let has_start_code = nal.windows(3).any(|bytes| bytes == [0, 0, 1]);
         // An SPS or VPS has at least profile and level after its header.
         let needed = if matches!(nal_type, 8 | 34) { 2 } else { 4 };
-        nal.len() >= needed && types.contains(&nal_type) && !has_start_code
+        nal.len() >= needed && types.contains(&nal_type)
     };
-    value
-        .split(',')
-        .map(str::trim)
-        .filter(is_valid)
-        .collect::<Vec<_>>()
-        .join(",")
+    let mut sets = Vec::new();
+    for set in value.split(',').map(str::trim) {
+        let decoded = engine.decode(set).unwrap_or_default();
+        match split_at_start_codes(&decoded).as_slice() {
+            [nal] if is_valid(nal) => sets.push(set.to_string()),
+            [_] => {}
+            nals => {
+                let valid = nals.iter().filter(|nal| is_valid(nal));
+                sets.extend(valid.map(|nal| engine.encode(nal)));
+            }
+        }
+    }
+    sets.join(",")
+}
+
+/// The NAL units between start codes (H.264 annex B), which some devices leave
+/// in; what is before the first is a unit as well.
+fn split_at_start_codes(bytes: &[u8]) -> Vec<&[u8]> {
+    let (mut units, mut rest) = (Vec::new(), bytes);
+    while let Some((unit, after)) = rest
+        .windows(3)
+        .position(|code| code == [0, 0, 1])
+        .and_then(|at| rest.split_at_checked(at))
+    {
+        // A zero before the code belongs to it.
+        units.push(unit.strip_suffix(&[0]).unwrap_or(unit));
+        rest = after.get(3..).unwrap_or_default();
+    }
+    units.push(rest);
+    units
 }
 
 /// Name of the profile in a profile-level-id (H.264 §A.2).

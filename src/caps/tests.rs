@@ -73,7 +73,7 @@ fn bad_parameter_sets_are_dropped() {
         ("!!!,aMuMsg==", Some("aMuMsg==")),
         ("Z0LA(,aMuMsg==,", Some("aMuMsg==")),
         // 00 00 00 01 67 …: start code.
-        ("AAAAAWdCwB7ZA8Vo,aMuMsg==", Some("aMuMsg==")),
+        ("AAAAAWdCwB7ZA8Vo,aMuMsg==", Some("Z0LAHtkDxWg=,aMuMsg==")),
         // A start code after the first set: 68 cb 00 00 01 68.
         ("aMsAAAFo", None),
         // One byte, and a type that is no parameter set (65).
@@ -272,5 +272,32 @@ fn h264_profiles_have_their_gstreamer_names() {
         ("142e01f0", None),
     ] {
         assert_eq!(h264_profile(id), profile, "{id}");
+    }
+}
+
+#[test]
+fn windows_media_gets_its_asf_header_and_no_pad_for_retransmissions() {
+    let session = session(
+        "a=maxps:13632\na=pgmpu:data:application/x-wms-contentdesc,8\na=pgmpu:data:application/vnd.ms.wms-hdr.asfv1;base64,MCay\nm=audio 0 RTP/AVP 96\na=rtpmap:96 x-asf-pf/1000\nm=application 0 RTP/AVP 96\na=rtpmap:96 x-wms-rtx/1000\n",
+    );
+    let caps = media_caps(&session, &session.media[0]).unwrap();
+    assert_eq!(text(&caps, "maxps"), Some("13632"));
+    assert_eq!(text(&caps, "config"), Some("MCay"));
+    assert_eq!(media_caps(&session, &session.media[1]), None);
+}
+
+// covers: B-SDP-12
+#[test]
+fn parameter_sets_that_are_not_as_they_should_be_are_noticed() {
+    for (sets, odd) in [
+        ("Z0LAHtkDxWhAAAADAEAAAAwDxYuS,aMuMsg==", false),
+        ("Z0LAHtkDxWhAAAADAEAAAAwDxYuS, aMuMsg==", false),
+        ("AAAAAWdCwB7ZA8Vo,aMuMsg==", true),
+        ("nothing", true),
+    ] {
+        let session = session(&format!(
+            "m=video 0 RTP/AVP 96\na=rtpmap:96 H264/90000\na=fmtp:96 sprop-parameter-sets={sets}\n"
+        ));
+        assert_eq!(has_odd_parameter_sets(&session.media[0]), odd, "{sets}");
     }
 }

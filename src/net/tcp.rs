@@ -70,6 +70,8 @@ pub trait FrameHandler: Send + 'static {
 #[derive(Debug)]
 pub enum Inbound {
     Message(Message),
+    /// What is odd about the stream, once by name.
+    Quirk(&'static str),
     /// The last thing a reader says: why it stopped.
     Closed(String),
 }
@@ -88,6 +90,11 @@ pub async fn read<H: FrameHandler>(
             Err(error) => break describe(&error),
         }
         let result = reader.handle_bytes(Instant::now());
+        while let Some(quirk) = reader.decoder.take_quirk() {
+            if inbound.send(Inbound::Quirk(quirk)).await.is_err() {
+                return;
+            }
+        }
         for message in reader.messages.drain(..) {
             if inbound.send(Inbound::Message(message)).await.is_err() {
                 return;

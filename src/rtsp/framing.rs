@@ -133,6 +133,9 @@ pub struct Decoder {
     excerpt: Vec<u8>,
     resyncs: u64,
     dropped_lines: u64,
+    quirks: Vec<&'static str>,
+    /// How many of them were taken.
+    quirks_taken: usize,
 }
 
 impl Decoder {
@@ -168,6 +171,21 @@ impl Decoder {
     /// Header lines that were dropped as unreadable so far.
     pub fn dropped_header_lines(&self) -> u64 {
         self.dropped_lines
+    }
+
+    /// What is odd about the stream, each name once.
+    pub fn take_quirk(&mut self) -> Option<&'static str> {
+        let quirk = self.quirks.get(self.quirks_taken).copied();
+        self.quirks_taken = self
+            .quirks_taken
+            .saturating_add(usize::from(quirk.is_some()));
+        quirk
+    }
+
+    fn quirk(&mut self, name: &'static str) {
+        if !self.quirks.contains(&name) {
+            self.quirks.push(name);
+        }
     }
 
     /// What has begun with the bytes that the last call could not decide.
@@ -226,6 +244,7 @@ impl Decoder {
                 Ok(Step::NeedMore { need: 1 })
             }
             [b'$', _, 0, 0, ..] => {
+                self.quirk("empty-frames");
                 self.done();
                 Ok(Step::Skip {
                     consumed: 4,
@@ -263,6 +282,9 @@ impl Decoder {
             }
         }
         self.partial = None;
+        if rest.len() < buf.len() {
+            self.quirk("blank-lines-between-messages");
+        }
         Ok(match buf.len().saturating_sub(rest.len()) {
             0 => Step::NeedMore { need: 1 },
             consumed => Step::Skip {
@@ -307,6 +329,9 @@ impl Decoder {
                 _ => return self.damage(buf),
             };
             let next = end.saturating_add(line_end);
+            if line_end == 1 {
+                self.quirk("bare-line-ends");
+            }
             if in_start_line {
                 match parse::parse_start_line(line) {
                     Err(ParseError::StartLine(_)) => return self.damage(buf),
@@ -333,6 +358,9 @@ impl Decoder {
     fn head_complete(&mut self, buf: &[u8], head_len: usize) -> Result<Step, FramingError> {
         let head = parse::parse_head(buf.get(..head_len).unwrap_or_default())?;
         self.dropped_lines = self.dropped_lines.saturating_add(head.dropped_lines as u64);
+        if head.dropped_lines > 0 {
+            self.quirk("header-line-without-name");
+        }
         let total = head_len.saturating_add(head.body_len);
         self.phase = Phase::Body {
             message: head.message,
@@ -386,6 +414,7 @@ impl Decoder {
     /// `buf` begins with nothing that is known.
     fn damage(&mut self, buf: &[u8]) -> Result<Step, FramingError> {
         if self.skipped == 0 {
+            self.quirk("bytes-between-messages");
             self.resyncs = self.resyncs.saturating_add(1);
             self.excerpt.clear();
         }

@@ -57,6 +57,23 @@ pub fn parse(value: &str) -> Vec<RtpInfo> {
     entries
 }
 
+/// What is odd about a header value and the entries that were read in it.
+pub fn quirks(value: &str, entries: &[RtpInfo]) -> Vec<&'static str> {
+    let mut quirks = Vec::new();
+    // A parameter that is there and could not be read.
+    let names = |name: &str| value.to_ascii_lowercase().matches(name).count();
+    let read = |field: fn(&RtpInfo) -> bool| entries.iter().filter(|entry| field(entry)).count();
+    if names(";seq=") > read(|entry| entry.seq.is_some())
+        || names("rtptime=") > read(|entry| entry.rtptime.is_some())
+    {
+        quirks.push("rtp-info-unreadable");
+    }
+    if value.trim_end().ends_with([';', ',']) {
+        quirks.push("rtp-info-trailing-separator");
+    }
+    quirks
+}
+
 /// Splits at a comma that `url=` follows, since URLs may hold commas.
 fn split_streams(value: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(value);
@@ -309,6 +326,20 @@ mod tests {
         );
         let spaced = parse("url=\"trackID=1\" ; seq = 5 ; rtptime = 6");
         assert_eq!((spaced[0].seq, spaced[0].rtptime), (Some(5), Some(6)));
+    }
+
+    // covers: C-RTPI-05
+    #[test]
+    fn what_is_made_allowance_for_is_named() {
+        for (value, expected) in [
+            ("url=a;seq=1;rtptime=2", &[][..]),
+            ("url=a;seq=1", &[]),
+            ("url=a;seq=1;rtptime=-1", &["rtp-info-unreadable"]),
+            ("url=a;seq=70000,url=b;seq=1", &["rtp-info-unreadable"]),
+            ("url=a;seq=1;", &["rtp-info-trailing-separator"]),
+        ] {
+            assert_eq!(quirks(value, &parse(value)), expected, "{value}");
+        }
     }
 
     // covers: C-RTPI-02

@@ -22,16 +22,29 @@ pub fn parse(value: &[u8]) -> Option<SessionHeader> {
     if id.is_empty() || id.len() > limits::SESSION_ID || !id.iter().all(u8::is_ascii_graphic) {
         return None;
     }
-    let timeout = parts.find_map(|parameter| {
+    Some(SessionHeader {
+        id: String::from_utf8(id.to_vec()).ok()?,
+        timeout: timeout_parameter(parts)
+            .flatten()
+            .unwrap_or(limits::SESSION_TIMEOUT),
+    })
+}
+
+/// Whether the header names a timeout that says nothing.
+pub fn has_unusable_timeout(value: &[u8]) -> bool {
+    timeout_parameter(value.split(|byte| *byte == b';').skip(1)) == Some(None)
+}
+
+/// The first `timeout` parameter, and what it says.
+fn timeout_parameter<'a>(
+    mut parameters: impl Iterator<Item = &'a [u8]>,
+) -> Option<Option<Duration>> {
+    parameters.find_map(|parameter| {
         let equals = parameter.iter().position(|byte| *byte == b'=')?;
         let (name, value) = parameter.split_at_checked(equals)?;
         name.trim_ascii()
             .eq_ignore_ascii_case(b"timeout")
             .then(|| timeout(value.get(1..)))
-    });
-    Some(SessionHeader {
-        id: String::from_utf8(id.to_vec()).ok()?,
-        timeout: timeout.flatten().unwrap_or(limits::SESSION_TIMEOUT),
     })
 }
 
@@ -110,6 +123,11 @@ mod tests {
             assert_eq!(
                 header(&value),
                 Some(("x".to_string(), seconds)),
+                "{timeout}"
+            );
+            assert_eq!(
+                has_unusable_timeout(value.as_bytes()),
+                seconds == 60,
                 "{timeout}"
             );
         }

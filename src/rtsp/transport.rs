@@ -141,6 +141,8 @@ pub struct Transport {
     pub src_addr: Vec<String>,
     /// `dest_addr` of RTSP 2.0: RTP first, then RTCP.
     pub dest_addr: Vec<String>,
+    /// What was odd about how it is written.
+    pub quirks: Vec<&'static str>,
 }
 
 impl Transport {
@@ -170,7 +172,12 @@ impl Transport {
             let Some((name, value)) = item.split_once('=') else {
                 // Not always first: Luckfox begins with the ssrc.
                 match item.parse() {
-                    Ok(found) if spec.is_none() => spec = Some(found),
+                    Ok(found) if spec.is_none() => {
+                        if transport != Transport::default() {
+                            transport.quirks.push("transport-parameter-before-protocol");
+                        }
+                        spec = Some(found);
+                    }
                     _ => transport.set_flag(item),
                 }
                 continue;
@@ -200,10 +207,18 @@ impl Transport {
             "client_port" => self.client_port = Some(parse_pair(value)?),
             "server_port" => self.server_port = Some(parse_pair(value)?),
             "port" => self.port = Some(parse_pair(value)?),
+            "source" | "destination" if text(value).is_none() => {
+                self.quirks.push("transport-address-empty");
+            }
             "source" => self.source = text(value),
             "destination" => self.destination = text(value),
             "ttl" => self.ttl = unquote(value).parse().ok(),
-            "ssrc" => self.ssrc = parse_ssrc(value),
+            "ssrc" => {
+                self.ssrc = parse_ssrc(value);
+                if value.len() != 8 || self.ssrc.is_none() {
+                    self.quirks.push("transport-ssrc-misspelt");
+                }
+            }
             "mode" => self.mode = text(value),
             "src_addr" => self.src_addr = addresses(value),
             "dest_addr" => self.dest_addr = addresses(value),

@@ -68,6 +68,8 @@ pub(super) struct Shared {
     last_pts: AtomicU64,
     /// Packets that were dropped since the element was paused.
     pub paused_drops: AtomicU64,
+    /// RTCP came on the channel of the media without having been agreed.
+    pub rtcp_among_media: AtomicBool,
 }
 
 #[derive(Default)]
@@ -92,6 +94,7 @@ impl Shared {
             pipeline_latency: AtomicU64::new(0),
             last_pts: AtomicU64::new(0),
             paused_drops: AtomicU64::new(0),
+            rtcp_among_media: AtomicBool::new(false),
         };
         shared.set_latency(latency);
         Arc::new(shared)
@@ -197,6 +200,8 @@ pub(super) struct Settings {
     pub clock: ClockReader,
     /// The clock that the description names, if it is to be followed.
     pub network_clock: Option<Arc<NetworkClock>>,
+    /// RTCP may come with the media (RFC 5761).
+    pub rtcp_mux: bool,
     pub receiver: rtp::Config,
     /// Caps by payload type, that of the pad first.
     pub caps: Vec<(u8, gst::Caps)>,
@@ -318,6 +323,9 @@ impl Ingest {
     /// (RFC 5761 §4, and devices that mix up their channels).
     pub fn packet(&mut self, packet: Payload, arrival: Nanos) {
         if rtcp::is_rtcp(packet.as_ref()) {
+            if !self.settings.rtcp_mux {
+                self.shared.rtcp_among_media.store(true, Relaxed);
+            }
             self.rtcp(packet.as_ref(), arrival);
         } else if let Some(early) = &mut self.early {
             let bytes = packet.as_ref().len();

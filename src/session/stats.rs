@@ -30,7 +30,8 @@ pub(super) struct SessionStats {
     pub rtt: Option<Duration>,
     pub reconnects: u64,
     pub transport_switches: u64,
-    pub quirks: Vec<String>,
+    /// In the order in which they showed.
+    pub quirks: Vec<&'static str>,
     pub timeout: Option<Duration>,
     pub playing_since: Option<Instant>,
     pub duration: Option<gst::ClockTime>,
@@ -84,6 +85,10 @@ impl Snapshot {
 
     pub fn set_streams(&self, streams: Vec<StreamStats>) {
         *lock(&self.streams) = streams;
+    }
+
+    pub fn quirks(&self) -> Vec<&'static str> {
+        lock(&self.session).quirks.clone()
     }
 
     pub fn duration(&self) -> Option<gst::ClockTime> {

@@ -94,8 +94,13 @@ impl Log {
             .collect()
     }
 
+    /// Grows with whatever is logged.
+    pub fn count(&self) -> usize {
+        self.pushes + self.messages.len() + self.pads.len() + self.no_more_pads
+    }
+
     /// For the message of a failed test.
-    fn summary(&self) -> String {
+    pub fn summary(&self) -> String {
         let pads: Vec<String> = self
             .pads
             .iter()

@@ -129,6 +129,9 @@ impl Client {
             }
             // Closed after the 401 that made us repeat it (C-AUTH-16), or in spite of our hurry.
             _ if (call.auth_tries > 0 || announced) && !call.repeated => {
+                if call.auth_tries > 0 {
+                    self.quirk("connection-closed-after-401");
+                }
                 call.repeated = true;
                 self.resend = Some(call);
                 self.connect();

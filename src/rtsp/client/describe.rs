@@ -88,7 +88,9 @@ impl Client {
             return self.fail(self.refused(&call, &response), now);
         }
         if response.is_success() {
-            self.methods.learn(&response.headers);
+            if !self.methods.learn(&response.headers) {
+                self.quirk("allow-instead-of-public");
+            }
         } else {
             self.quirk("options-refused");
         }
@@ -114,12 +116,18 @@ impl Client {
         if let Err(why) = check_type(&response.headers, &response.body) {
             return self.fail(error(ErrorKind::WrongType, why), now);
         }
+        if response.headers.get("Content-Type").is_none() {
+            self.quirk("description-without-content-type");
+        }
         let sdp = match sdp::Session::parse(&response.body) {
             Ok(sdp) => Arc::new(sdp),
             Err(why) => return self.fail(error(ErrorKind::WrongType, why.to_string()), now),
         };
         for warning in &sdp.warnings {
             self.warn(warning.as_str());
+        }
+        for &quirk in &sdp.quirks {
+            self.quirk(quirk);
         }
         if sdp.media.iter().all(|media| unusable(media).is_some()) {
             let why = sdp
@@ -157,6 +165,7 @@ impl Client {
             return;
         };
         let single = presentation.sdp.media.len() == 1;
+        let (host, mut foreign) = (self.url.host(), false);
         let mut skipped = Vec::new();
         for section in presentation
             .sdp
@@ -179,7 +188,11 @@ impl Client {
                 control.or_else(|| presentation.sdp.control().filter(|_| single)),
             );
             match presentation.stream_url(&stream, presentation.join) {
-                Some(_) => presentation.streams.push(stream),
+                Some(url) => {
+                    let parsed = Url::parse(&url);
+                    foreign |= parsed.is_ok_and(|to| !to.host().eq_ignore_ascii_case(host));
+                    presentation.streams.push(stream);
+                }
                 None => skipped.push((
                     section.index,
                     ErrorKind::Protocol,
@@ -191,6 +204,10 @@ impl Client {
             }
         }
         let url = presentation.base.clone();
+        if foreign {
+            // Never connected to; the server knows what it means.
+            self.quirk("control-url-of-another-host");
+        }
         let mut first = None;
         for (media, kind, why) in skipped {
             let error = Error::new(kind, Phase::Setup, &url, why);

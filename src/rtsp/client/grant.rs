@@ -46,8 +46,9 @@ pub(super) fn judge(
         Some(value) => Transport::parse_list(&value)
             .into_iter()
             .next()
-            .ok_or_else(|| format!("the Transport of the reply cannot be used: {value}"))?,
+            .ok_or_else(|| unusable(&value))?,
     };
+    quirks.extend(&reply.quirks);
     let absent = headers.get("Transport").is_none();
     let profile = match (asked.profile, reply.profile) {
         (asked, granted) if asked == granted => granted,
@@ -64,7 +65,7 @@ pub(super) fn judge(
         granted_lower(asked, &reply)?
     };
     let path = match lower {
-        LowerTransport::Tcp => tcp(asked, &reply)?,
+        LowerTransport::Tcp => tcp(asked, &reply, quirks)?,
         LowerTransport::Udp => udp(asked, &reply, quirks)?,
         LowerTransport::UdpMulticast => multicast(asked, &reply)?,
     };
@@ -73,6 +74,15 @@ pub(super) fn judge(
         ssrc: reply.ssrc,
         path,
     })
+}
+
+fn unusable(value: &str) -> String {
+    let kind = value.trim_start().to_ascii_lowercase();
+    if kind.starts_with("x-real-rdt") || kind.starts_with("x-pn-tng") {
+        format!("the server sends RDT (RealNetworks), which is not supported: {value}")
+    } else {
+        format!("the Transport of the reply cannot be used: {value}")
+    }
 }
 
 /// A transport that was not offered is refused, except TCP, which opens nothing new.
@@ -100,8 +110,22 @@ fn granted_lower(asked: &Asked, reply: &Transport) -> Result<LowerTransport, Str
     Ok(granted)
 }
 
-fn tcp(asked: &Asked, reply: &Transport) -> Result<Path, String> {
+fn tcp(asked: &Asked, reply: &Transport, quirks: &mut Quirks) -> Result<Path, String> {
+    if asked.offer.lower_transport() != LowerTransport::Tcp {
+        quirks.push("tcp-granted-for-udp");
+    } else if reply.interleaved.is_none() {
+        quirks.push("setup-reply-without-channels");
+    }
     let (rtp, rtcp) = match (reply.channels(), asked.offer) {
+        (
+            Some((rtp, rtcp)),
+            Offer::Tcp {
+                channels: (asked, _),
+            },
+        ) if rtp != *asked => {
+            quirks.push("channels-differ");
+            (rtp, rtcp)
+        }
         (Some(channels), _) => channels,
         (
             None,
@@ -162,7 +186,12 @@ fn udp(asked: &Asked, reply: &Transport, quirks: &mut Quirks) -> Result<Path, St
     }
     // A server's media never comes from a system port; whoever names one wants us to write there.
     let (rtp, rtcp) = match reply.server_ports() {
-        Some((rtp, rtcp)) if rtp >= 1024 => (Some(rtp), rtcp.filter(|port| *port >= 1024)),
+        Some((rtp, rtcp)) if rtp >= 1024 => {
+            if rtcp.is_some_and(|rtcp| rtp.checked_add(1) != Some(rtcp)) {
+                quirks.push("server-ports-not-a-pair");
+            }
+            (Some(rtp), rtcp.filter(|port| *port >= 1024))
+        }
         _ => {
             quirks.push("server-port-unknown");
             (None, None)

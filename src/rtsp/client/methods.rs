@@ -15,11 +15,14 @@ pub(super) struct Methods {
 }
 
 impl Methods {
-    pub fn learn(&mut self, headers: &Headers) {
-        // `Allow` in place of `Public` is an old server's habit.
-        if let Some(list) = headers.joined("Public").or_else(|| headers.joined("Allow")) {
+    /// False if it was `Allow` that said it, as some old servers do.
+    pub fn learn(&mut self, headers: &Headers) -> bool {
+        let public = headers.joined("Public");
+        let allow = headers.joined("Allow").filter(|_| public.is_none());
+        if let Some(list) = public.or(allow.clone()) {
             self.set_public(&list);
         }
+        allow.is_none()
     }
 
     pub fn set_public(&mut self, list: &str) {

@@ -154,6 +154,8 @@ impl Client {
         };
         let entries = rtp_info::parse(&info);
         let only = stream.is_some() || presentation.granted().count() == 1;
+        let mut quirks = rtp_info::quirks(&info, &entries);
+        let mut used = Vec::new();
         for (index, _) in presentation
             .granted()
             .filter(|(index, _)| stream.is_none_or(|s| s == *index))
@@ -172,8 +174,18 @@ impl Client {
                 only,
             );
             if let Some(entry) = found {
+                used.push(entry);
                 reply.info.push((stream.media, entry.clone()));
+            } else {
+                quirks.push("rtp-info-without-stream");
             }
+        }
+        let foreign = |entry: &RtpInfo| !used.iter().any(|used| std::ptr::eq(*used, entry));
+        if !entries.is_empty() && stream.is_none() && entries.iter().any(foreign) {
+            quirks.push("rtp-info-of-other-streams");
+        }
+        for quirk in quirks {
+            self.quirk(quirk);
         }
     }
 
@@ -204,6 +216,7 @@ impl Client {
             if response.status >= 500 {
                 self.keep_alive.hurry(now); // is the session still there? (RFC 7826 §B.4)
             }
+            self.quirk("pause-refused");
             return self.pause_locally(Some(self.refused(&call, &response)));
         }
         if self.round_is_done(stream) {

@@ -123,9 +123,20 @@ impl Client {
 
     pub(super) fn handle_response(&mut self, response: Response, now: Instant) {
         match self.calls.take(&response, now) {
-            Match::Final(call) => self.on_response(call, response, now),
+            Match::Final(call) => {
+                if response.headers.get("CSeq").is_none() {
+                    self.quirk("response-without-cseq");
+                }
+                if response.reason.is_empty() {
+                    self.quirk("response-without-reason");
+                }
+                self.on_response(call, response, now);
+            }
             Match::Provisional => {}
-            Match::Stray => self.strays = self.strays.saturating_add(1),
+            Match::Stray => {
+                self.quirk("response-to-no-request");
+                self.strays = self.strays.saturating_add(1);
+            }
         }
     }
 
@@ -284,7 +295,10 @@ impl Client {
                 });
             }
             // Servers that are busy sending may not answer.
-            Purpose::KeepAlive { verify: false } => self.warn(error.to_string()),
+            Purpose::KeepAlive { verify: false } => {
+                self.quirk("keep-alive-unanswered");
+                self.warn(error.to_string());
+            }
             Purpose::User(id) => self.emit(Event::Reply {
                 id,
                 result: Err(error),

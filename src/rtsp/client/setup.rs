@@ -192,10 +192,12 @@ impl Client {
             {
                 presentation.join_switched = true;
                 presentation.join = Join::Rfc3986;
+                self.quirk("control-url-refused");
             }
             400 | 405 | 406 | 415 | 500 | 501 if first && !presentation.fallback_used => {
                 presentation.fallback_used = true;
                 presentation.join = Join::Append;
+                self.quirk("transport-refused-without-461");
                 self.next_transport(index, lower, transport_refused(&response), Some(error));
             }
             413 | 414 | 416 if self.config.blocksize > 0 => self.config.blocksize = 0,
@@ -272,6 +274,9 @@ impl Client {
     /// Keeps the first identifier; servers that change it later mean the same session.
     pub(super) fn adopt_session(&mut self, response: &Response) -> Result<(), String> {
         let value = response.headers.get("Session").unwrap_or_default();
+        if session_header::has_unusable_timeout(value) {
+            self.quirk("session-timeout-unusable");
+        }
         let named = !value
             .split(|byte| *byte == b';')
             .next()

@@ -120,6 +120,7 @@ impl Client {
                 return self.send_teardown(now);
             }
             // Any other answer: there is no session now, or nothing more that could be done.
+            Purpose::Teardown if !response.is_success() => self.quirk("teardown-refused"),
             _ => {}
         }
         self.closing_call_done();

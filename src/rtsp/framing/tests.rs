@@ -604,3 +604,26 @@ proptest! {
         }
     }
 }
+
+// covers: B-MSG-02, B-MSG-13
+#[test]
+fn what_is_made_allowance_for_is_named_once() {
+    let mut decoder = Decoder::new();
+    let reply: &[u8] =
+        b"\r\nRTSP/1.0 200 OK\nno header\n\n$\x00\x00\x00\xffRTSP/1.0 200 OK\r\n\r\n";
+    feed(&mut decoder, &[reply, reply]);
+    let mut quirks: Vec<_> = std::iter::from_fn(|| decoder.take_quirk()).collect();
+    quirks.sort();
+    assert_eq!(
+        quirks,
+        [
+            "bare-line-ends",
+            "blank-lines-between-messages",
+            "bytes-between-messages",
+            "empty-frames",
+            "header-line-without-name",
+        ]
+    );
+    feed(&mut decoder, &[reply]);
+    assert_eq!(decoder.take_quirk(), None);
+}

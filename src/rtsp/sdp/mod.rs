@@ -92,6 +92,8 @@ pub struct Session {
     pub media: Vec<Media>,
     /// What was odd, for the log.
     pub warnings: Vec<String>,
+    /// The same by name, each once.
+    pub quirks: Vec<&'static str>,
 }
 
 impl Session {

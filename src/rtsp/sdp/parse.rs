@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Attribute, Bandwidth, BandwidthKind, Connection, Media, SdpError, Session};
+use super::{Attribute, Bandwidth, BandwidthKind, Connection, Direction, Media, SdpError, Session};
 use crate::rtsp::limits;
 use crate::rtsp::transport::{Profile, Spec};
 
@@ -86,6 +86,9 @@ impl Parser {
             .and_then(parse_port);
         let proto_text = tokens.next().unwrap_or_default();
         let proto = parse_proto(proto_text);
+        if proto.is_some() && proto_text.parse::<Spec>().is_err() {
+            self.quirk("sdp-protocol-misnamed");
+        }
 
         let mut formats: Vec<u8> = Vec::new();
         let mut bad_format = None;
@@ -113,13 +116,16 @@ impl Parser {
             Ok(())
         };
         if let (Some(format), Ok(())) = (bad_format, &usable) {
-            self.warn(format!(
-                "media {index}: \"{}\" is not a payload type",
-                excerpt(format)
-            ));
+            self.warn(
+                "sdp-bad-payload-type",
+                format!(
+                    "media {index}: \"{}\" is not a payload type",
+                    excerpt(format)
+                ),
+            );
         }
         if port.is_none() {
-            self.warn(format!("media {index}: bad port"));
+            self.warn("sdp-bad-port", format!("media {index}: bad port"));
             self.bad_ports.push(index);
         }
         self.session.media.push(Media {
@@ -140,7 +146,8 @@ impl Parser {
     fn connection(&mut self, value: &str) {
         let found = parse_connection(value);
         if found.is_none() {
-            self.warn(format!("no address in \"c={}\"", excerpt(value)));
+            let text = format!("no address in \"c={}\"", excerpt(value));
+            self.warn("sdp-connection-without-address", text);
         }
         let connection = match self.session.media.last_mut() {
             Some(media) => &mut media.connection,
@@ -173,7 +180,8 @@ impl Parser {
                     .strip_prefix(key)
                     .is_some_and(|rest| rest.starts_with(':'))
                 {
-                    self.warn(format!("no colon in \"a={}\"", excerpt(text)));
+                    let text = format!("no colon in \"a={}\"", excerpt(text));
+                    self.warn("sdp-attribute-without-colon", text);
                 }
                 (key, Some(value))
             }
@@ -202,7 +210,7 @@ impl Parser {
             if self.session.media.is_empty() {
                 return Err(SdpError::NotSdp);
             }
-            self.warn("no v= line".to_string());
+            self.warn("sdp-without-version", "no v= line".to_string());
         }
         let mut media = std::mem::take(&mut self.session.media);
         for media in media.iter_mut().filter(|media| media.usable.is_ok()) {
@@ -215,9 +223,10 @@ impl Parser {
             let maps = media.rtpmaps();
             for pt in &media.formats {
                 if maps.iter().all(|map| map.payload_type != *pt) {
-                    self.warn(format!(
-                        "media {index}: payload type {pt} has no usable rtpmap"
-                    ));
+                    self.warn(
+                        "sdp-payload-type-without-rtpmap",
+                        format!("media {index}: payload type {pt} has no usable rtpmap"),
+                    );
                 }
             }
             if maps.is_empty() {
@@ -226,16 +235,36 @@ impl Parser {
         }
         for media in &media {
             if let Err(reason) = &media.usable {
-                self.warn(format!("media {} is skipped: {reason}", media.index));
+                self.warn(
+                    "sdp-media-skipped",
+                    format!("media {} is skipped: {reason}", media.index),
+                );
             }
+        }
+        let sends =
+            |m: &Media| m.usable.is_ok() && m.direction(&self.session) == Direction::SendOnly;
+        let all_send =
+            media.iter().any(sends) && media.iter().all(|m| m.usable.is_err() || sends(m));
+        if all_send {
+            self.quirk("sdp-all-media-sendonly");
+        }
+        if media.iter().any(Media::lacks_clock_rate) {
+            self.quirk("sdp-rtpmap-without-clock-rate");
         }
         self.session.media = media;
         Ok(self.session)
     }
 
-    fn warn(&mut self, warning: String) {
+    fn warn(&mut self, quirk: &'static str, warning: String) {
         if self.session.warnings.len() < limits::SDP_WARNINGS {
             self.session.warnings.push(warning);
+        }
+        self.quirk(quirk);
+    }
+
+    fn quirk(&mut self, name: &'static str) {
+        if !self.session.quirks.contains(&name) {
+            self.session.quirks.push(name);
         }
     }
 }

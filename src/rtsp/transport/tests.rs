@@ -292,3 +292,22 @@ proptest! {
         }
     }
 }
+
+// covers: C-SETUP-16
+#[test]
+fn what_is_made_allowance_for_is_named() {
+    for (value, expected) in [
+        ("RTP/AVP;unicast;ssrc=1122AAFF", &[][..]),
+        (
+            "RTP/AVP;unicast;ssrc= 1122334",
+            &["transport-ssrc-misspelt"],
+        ),
+        ("RTP/AVP;source=;unicast", &["transport-address-empty"]),
+        (
+            "ssrc=1122AAFF;RTP/AVP;unicast",
+            &["transport-parameter-before-protocol"],
+        ),
+    ] {
+        assert_eq!(Transport::parse_list(value)[0].quirks, expected, "{value}");
+    }
+}

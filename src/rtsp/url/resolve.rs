@@ -112,7 +112,7 @@ pub fn base_url(headers: &Headers, request_uri: &str) -> (String, Option<&'stati
         };
         let (base, odd) = match base_from_header(&value, request_uri) {
             Some((base, odd)) => (Some(base), odd),
-            None => (None, Some("base URL is unusable")),
+            None => (None, Some("base-url-unusable")),
         };
         quirk = quirk.or(odd);
         if let Some(base) = base {
@@ -125,18 +125,20 @@ pub fn base_url(headers: &Headers, request_uri: &str) -> (String, Option<&'stati
 fn base_from_header(value: &str, request_uri: &str) -> Option<(String, Option<&'static str>)> {
     let value = clean(value).ok().filter(|value| !value.is_empty())?;
     if split_scheme(value).is_some() {
-        return Some((Url::parse(value).ok()?.request_uri().to_string(), None));
+        let url = Url::parse(value).ok()?;
+        let odd = url.credentials().map(|_| "base-url-with-credentials");
+        return Some((url.request_uri().to_string(), odd));
     }
     if names_server(value, request_uri) {
         let (scheme, _) = split_scheme(request_uri)?;
         let url = Url::parse(&format!("{scheme}://{value}")).ok()?;
         return Some((
             url.request_uri().to_string(),
-            Some("base URL has no scheme"),
+            Some("base-url-without-scheme"),
         ));
     }
     let url = resolve_control(request_uri, Some(value), Join::Rfc3986).ok()?;
-    Some((url, Some("base URL is relative")))
+    Some((url, Some("base-url-relative")))
 }
 
 /// Whether a value without scheme begins with a server, not with a directory:

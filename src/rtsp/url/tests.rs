@@ -360,9 +360,9 @@ fn absolute_controls_are_used_as_given_and_other_schemes_refused() {
 fn base_is_content_base_then_content_location_then_the_request() {
     // covers: C-URL-07 C-URL-08
     let request = "rtsps://cam.local:1/live/a?x";
-    let relative = Some("base URL is relative");
-    let schemeless = Some("base URL has no scheme");
-    let unusable = Some("base URL is unusable");
+    let relative = Some("base-url-relative");
+    let schemeless = Some("base-url-without-scheme");
+    let unusable = Some("base-url-unusable");
     for (content_base, content_location, expected, quirk) in [
         (None, None, request, None),
         (

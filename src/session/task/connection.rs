@@ -163,6 +163,7 @@ impl Task {
                 let rtt = attempt.client.rtt();
                 self.inputs.snapshot.update(|stats| stats.rtt = rtt);
             }
+            Inbound::Quirk(name) => self.quirk(name),
             Inbound::Closed(reason) => {
                 gst::debug!(CAT, "connection closed: {reason}");
                 attempt.link = None;

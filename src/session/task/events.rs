@@ -65,18 +65,7 @@ impl Task {
                 }
                 self.tell("redirected", move |message| message.set("location", to));
             }
-            Event::Quirk(name) => {
-                gst::info!(CAT, "{}: quirk {name}", self.config.url);
-                let quirks = self.attempt.as_ref().map_or(Vec::new(), |attempt| {
-                    attempt
-                        .client
-                        .quirks()
-                        .iter()
-                        .map(|quirk| quirk.to_string())
-                        .collect()
-                });
-                self.inputs.snapshot.update(|stats| stats.quirks = quirks);
-            }
+            Event::Quirk(name) => self.quirk(name),
             Event::ServerRequest { method } => gst::debug!(CAT, "the server sent {method}"),
             Event::Reply { .. } => {}
             Event::Warning(text) => gst::warning!(CAT, "{}: {text}", self.config.url),
@@ -88,6 +77,21 @@ impl Task {
                     self.over = true;
                 }
             }
+        }
+    }
+
+    /// An oddity of the server that is made allowance for: each is told once.
+    pub(super) fn quirk(&self, name: &'static str) {
+        let mut new = false;
+        self.inputs.snapshot.update(|stats| {
+            new = !stats.quirks.contains(&name);
+            if new {
+                stats.quirks.push(name);
+            }
+        });
+        if new {
+            gst::info!(CAT, "{}: quirk {name}", self.config.url);
+            self.tell("quirk", move |message| message.set("name", name));
         }
     }
 
@@ -214,7 +218,7 @@ impl Task {
             transport.map_or("nothing", name_of),
             server.as_deref().unwrap_or("a server without a name"),
             timeout.unwrap_or_default(),
-            attempt.map_or(&[][..], |a| a.client.quirks()),
+            self.inputs.snapshot.quirks(),
         );
         self.inputs.snapshot.update(|stats| {
             stats.state = "playing";

@@ -265,11 +265,28 @@ impl Task {
             .fold(0, u64::saturating_add);
         self.inputs.snapshot.update(|stats| {
             stats.refused_datagrams = refused;
-            if let Some(tcp) = tcp {
+            if let Some(tcp) = &tcp {
                 stats.unknown_frames = tcp.unknown_frames.load(Relaxed);
                 stats.damaged_bytes = tcp.damaged_bytes.load(Relaxed);
             }
         });
+        let received = || self.streams.iter().map(|stream| &stream.shared);
+        let unknown = tcp.is_some_and(|tcp| tcp.unknown_frames.load(Relaxed) > 0);
+        for (seen, name) in [
+            (unknown, "frames-on-unassigned-channel"),
+            (
+                received().any(|stream| stream.total().discarded.payload_type > 0),
+                "packets-of-other-payload-types",
+            ),
+            (
+                received().any(|stream| stream.rtcp_among_media.load(Relaxed)),
+                "rtcp-among-media",
+            ),
+        ] {
+            if seen {
+                self.quirk(name);
+            }
+        }
     }
 
     /// Time since the last packet of any stream of the current attempt.

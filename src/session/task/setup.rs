@@ -48,6 +48,14 @@ impl Task {
             .filter(|media| self.is_wanted(&sdp, media))
             .filter_map(|media| Some((media.index, caps::media_caps(&sdp, media)?)))
             .collect();
+        let odd = |(index, _): &(usize, gst::Caps)| {
+            sdp.media
+                .iter()
+                .any(|media| media.index == *index && caps::has_odd_parameter_sets(media))
+        };
+        if wanted.iter().any(odd) {
+            self.quirk("parameter-sets-unusable");
+        }
         let range = sdp.range();
         self.inputs.snapshot.update(|stats| {
             let duration = range.as_ref().and_then(|range| range.duration());
@@ -417,6 +425,7 @@ impl Task {
                 network_clock: (self.config.timing.rfc7273_sync)
                     .then(|| NetworkClock::of_media(sdp, media, self.runtimes.ctl()))
                     .flatten(),
+                rtcp_mux: media.rtcp_mux(),
                 caps: payload_types
                     .iter()
                     .filter_map(|pt| Some((*pt, caps::payload_caps(sdp, media, *pt)?)))

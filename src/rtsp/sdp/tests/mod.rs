@@ -514,3 +514,31 @@ proptest! {
         }
     }
 }
+
+// covers: B-SDP-04
+#[test]
+fn what_is_made_allowance_for_is_named_once() {
+    let session = parse(
+        "c=IN\nc=SM\nm=video x MP2T/RTP 33\na=control t\nm=video 0 RTP/AVP 96 foo\na=rtpmap:96 H264\nm=audio 0 RTP/AVP 99\n",
+    );
+    let mut quirks = session.quirks.clone();
+    quirks.sort();
+    assert_eq!(
+        quirks,
+        [
+            "sdp-attribute-without-colon",
+            "sdp-bad-payload-type",
+            "sdp-bad-port",
+            "sdp-connection-without-address",
+            "sdp-media-skipped",
+            "sdp-payload-type-without-rtpmap",
+            "sdp-protocol-misnamed",
+            "sdp-rtpmap-without-clock-rate",
+            "sdp-without-version",
+        ]
+    );
+    let sending = "v=0\nm=audio 0 RTP/AVP 0\na=sendonly\n";
+    assert_eq!(parse(sending).quirks, ["sdp-all-media-sendonly"]);
+    let both = format!("{sending}m=audio 0 RTP/AVP 8\n");
+    assert!(parse(&both).quirks.is_empty());
+}
