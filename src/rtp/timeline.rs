@@ -143,6 +143,7 @@ impl Window {
 pub(super) struct Timeline {
     clock_rate: u32,
     live: bool,
+    follow_clock: bool,
     latency: i64,
     state: Option<State>,
     /// RTP-Info's timestamp and its presentation time, for the next packet.
@@ -163,6 +164,7 @@ impl Timeline {
         Self {
             clock_rate: clock_rate.max(1),
             live,
+            follow_clock: true,
             latency: signed(latency),
             state: None,
             anchor: None,
@@ -178,6 +180,11 @@ impl Timeline {
 
     pub(super) fn set_latency(&mut self, latency: Nanos) {
         self.latency = signed(latency);
+    }
+
+    /// Whether the offset changes once the first window is over.
+    pub(super) fn set_follow_clock(&mut self, follow: bool) {
+        self.follow_clock = follow;
     }
 
     pub(super) fn set_sync_offset(&mut self, target: i64, mode: SyncMode) {
@@ -276,7 +283,7 @@ impl Timeline {
                 if self.live {
                     let threshold = MIN_STEP.max(self.latency / 2);
                     state.window.sample(delay, arrival, state.offset, threshold);
-                    if progress > 0 {
+                    if progress > 0 && (self.follow_clock || state.window.first) {
                         let stepped = adapt(state, progress);
                         self.steps = self.steps.saturating_add(u64::from(stepped));
                         discont |= stepped;
