@@ -74,6 +74,8 @@ pub enum Inbound {
     Quirk(&'static str),
     /// The last thing a reader says: why it stopped.
     Closed(String),
+    /// In its place: it was no RTSP server that answered.
+    NotRtsp(String),
 }
 
 /// Reads until the connection ends or breaks the protocol.
@@ -105,7 +107,7 @@ pub async fn read<H: FrameHandler>(
         }
     };
     // The session may have gone; then nobody needs the reason.
-    let _ = inbound.send(Inbound::Closed(reason)).await;
+    let _ = inbound.send(reader.last_word(reason)).await;
 }
 
 fn describe(error: &io::Error) -> String {
@@ -171,6 +173,16 @@ impl<H: FrameHandler> Reader<H> {
             self.buffer.reserve(need.max(SHARE));
         }
         self.check_completion(consumed, now)
+    }
+
+    fn last_word(&self, reason: String) -> Inbound {
+        if !self.decoder.is_not_rtsp() {
+            return Inbound::Closed(reason);
+        }
+        Inbound::NotRtsp(match self.decoder.damage_excerpt() {
+            excerpt if excerpt.is_empty() => reason,
+            excerpt => format!("what answers there is no RTSP server, it sent \"{excerpt}\""),
+        })
     }
 
     /// A message or frame that has begun must end in time, however slowly its

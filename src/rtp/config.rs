@@ -14,6 +14,9 @@ pub struct Config {
     pub reliable: bool,
     /// Presentation times follow the arrival; else the RTP timestamps alone.
     pub live: bool,
+    /// Presentation times follow the sender's clock; else its timestamps are
+    /// taken as they are once the start is over.
+    pub follow_clock: bool,
     /// A larger step forward of the sequence number is a jump (RFC 3550 §A.1).
     pub max_dropout: u16,
     /// A larger step backward is a jump (RFC 3550 §A.1).
@@ -38,6 +41,7 @@ impl Default for Config {
             latency: 200_000_000,
             reliable: false,
             live: true,
+            follow_clock: true,
             max_dropout: 3000,
             max_misorder: 100,
             probation: 2,

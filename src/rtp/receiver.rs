@@ -51,7 +51,8 @@ impl<P: AsRef<[u8]>> Receiver<P> {
             [] => u128::MAX,
             types => types.iter().map(bit).fold(0, std::ops::BitOr::bitor),
         };
-        let timeline = Timeline::new(config.clock_rate, config.live, config.latency);
+        let mut timeline = Timeline::new(config.clock_rate, config.live, config.latency);
+        timeline.set_follow_clock(config.follow_clock);
         let presenter = Presenter::new(timeline, config.clock_rate);
         let mut candidates = Candidates::new(if config.reliable { 1 } else { config.probation });
         if let Some(ssrc) = config.known_ssrc {

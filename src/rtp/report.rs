@@ -68,6 +68,8 @@ pub struct Config {
     /// Sources that are taken, as `Transport` names them: ours is another.
     pub avoid: Vec<u32>,
     pub cname: String,
+    /// Other SDES items by their type (RFC 3550 §6.5).
+    pub sdes: Vec<(u8, String)>,
     pub bandwidth: Bandwidth,
     /// Tmin. The default is that of a 90 kbit/s session by the reduced
     /// minimum of RFC 3550 §6.2: with its factors every report comes within
@@ -85,6 +87,7 @@ impl Default for Config {
             ssrc: None,
             avoid: Vec::new(),
             cname: String::new(),
+            sdes: Vec::new(),
             bandwidth: Bandwidth::default(),
             min_interval: Duration::from_secs(4),
             avpf: false,
@@ -124,6 +127,8 @@ pub struct Reporter {
     media_ssrc: Option<u32>,
     received: u64,
     prior: Option<Prior>,
+    /// The media source that fell silent and was not told of yet.
+    timed_out: Option<u32>,
     collisions: u32,
     /// Source that collided and has yet to say BYE (RFC 3550 §8.2).
     collided: Option<u32>,
@@ -151,6 +156,7 @@ impl Reporter {
             media_ssrc: None,
             received: 0,
             prior: None,
+            timed_out: None,
             collisions: 0,
             collided: None,
             key_unit: None,
@@ -285,8 +291,12 @@ impl Reporter {
         }
         self.drop_stale_nacks(now);
         if now >= self.tn {
+            let heard = self.media_ssrc.filter(|ssrc| self.members.contains(*ssrc));
             self.members
                 .expire(seconds(self.interval(self.config.min_interval)), now);
+            if heard.is_some_and(|ssrc| !self.members.contains(ssrc)) {
+                self.timed_out = heard;
+            }
             // Timer reconsideration (RFC 3550 §6.3.6).
             let tn = later(self.tp, self.random_interval());
             if tn <= now {
@@ -299,6 +309,12 @@ impl Reporter {
             return Some(self.send_early(reception, now));
         }
         None
+    }
+
+    /// The media source, once after it has sent neither RTP nor RTCP for so
+    /// long that it counts as gone (RFC 3550 §6.3.5).
+    pub fn timed_out(&mut self) -> Option<u32> {
+        self.timed_out.take()
     }
 
     /// The farewell, once, if anything was ever sent (RFC 3550 §6.3.7).
@@ -327,6 +343,7 @@ impl Reporter {
         Report {
             ssrc: self.ssrc,
             cname: &self.config.cname,
+            sdes: &self.config.sdes,
             media_ssrc: self.media_ssrc.unwrap_or_default(),
             ..Default::default()
         }

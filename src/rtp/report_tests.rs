@@ -264,6 +264,55 @@ fn every_regular_report_is_rr_and_sdes_with_the_same_cname() {
 
 // covers: B-RTCP-05
 #[test]
+fn sdes_items_of_the_application_follow_the_cname() {
+    let start = Instant::now();
+    let sdes = vec![(1, "ignored".to_string()), (6, "a tool".to_string())];
+    let mut reporter = Reporter::new(Config { sdes, ..config() }, start, 3);
+    let sent = run(&mut reporter, &mut 0, start, start + 10 * SECOND);
+    let data = &sent[0].1;
+    let cnames: Vec<_> = rtcp::parse(data)
+        .filter_map(|packet| match packet {
+            Rtcp::Cname { cname, .. } => Some(cname.to_vec()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(cnames, [CNAME.as_bytes()], "one, and ours");
+    let tool = b"\x06\x06a tool";
+    assert!(
+        data.windows(tool.len()).any(|part| part == tool),
+        "{data:?}"
+    );
+}
+
+// covers: B-RTCP-11
+#[test]
+fn a_source_that_falls_silent_has_timed_out_once_after_five_intervals() {
+    let start = Instant::now();
+    let mut reporter = Reporter::new(config(), start, 3);
+    let mut count = 0;
+    run(&mut reporter, &mut count, start, start + 30 * SECOND);
+    assert_eq!(reporter.timed_out(), None, "it sends");
+    let silent = |reporter: &mut Reporter, from: Instant, to: Instant| {
+        let mut at = Vec::new();
+        let mut now = from;
+        while let Some(next) = reporter.poll_timeout().filter(|next| *next <= to) {
+            now = now.max(next);
+            while reporter.poll(&received(count), now).is_some() {}
+            at.extend(reporter.timed_out().map(|ssrc| (now - from, ssrc)));
+        }
+        at
+    };
+    let from = start + 30 * SECOND;
+    let gone = silent(&mut reporter, from, from + 120 * SECOND);
+    let [(after, MEDIA)] = gone[..] else {
+        panic!("{gone:?}");
+    };
+    // 5 × 4 s since the last packet, seen with the next report.
+    assert!(after > 15 * SECOND && after < 26 * SECOND, "{after:?}");
+}
+
+// covers: B-RTCP-05
+#[test]
 fn cname_is_random_and_16_characters() {
     let name = random_cname([0xff; 12]);
     assert_eq!(name, "////////////////");

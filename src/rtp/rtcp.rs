@@ -15,7 +15,8 @@ const SOURCE_DESCRIPTION: u8 = 202;
 const GOODBYE: u8 = 203;
 const TRANSPORT_FEEDBACK: u8 = 205;
 const PAYLOAD_FEEDBACK: u8 = 206;
-const SDES_CNAME: u8 = 1;
+/// The item that names a source for good (RFC 3550 §6.5.1).
+pub const SDES_CNAME: u8 = 1;
 /// The count field has 5 bits.
 const MAX_BLOCKS: usize = 31;
 
@@ -429,6 +430,8 @@ pub struct Report<'a> {
     /// The first 31 are sent.
     pub blocks: &'a [ReportBlock],
     pub cname: &'a str,
+    /// Other SDES items by their type; a CNAME among them is left out.
+    pub sdes: &'a [(u8, String)],
     /// Source that the feedback is about.
     pub media_ssrc: u32,
     pub feedback: &'a [Feedback],
@@ -458,6 +461,10 @@ impl Report<'_> {
         };
         let cname = rtcp_types::SdesItem::builder(SDES_CNAME, self.cname);
         let chunk = rtcp_types::SdesChunk::builder(self.ssrc).add_item(cname);
+        let more = self.sdes.iter().filter(|(kind, _)| *kind != SDES_CNAME);
+        let chunk = more.fold(chunk, |chunk, (kind, value)| {
+            chunk.add_item(rtcp_types::SdesItem::builder(*kind, value))
+        });
         compound = compound.add_packet(rtcp_types::Sdes::builder().add_chunk(chunk));
         compound = add_feedback(compound, self.ssrc, self.media_ssrc, self.feedback);
         if self.bye {

@@ -148,6 +148,7 @@ impl Window {
 pub(super) struct Timeline {
     clock_rate: u32,
     live: bool,
+    follow_clock: bool,
     latency: i64,
     state: Option<State>,
     /// RTP-Info's timestamp and its presentation time, for the next packet.
@@ -169,6 +170,7 @@ impl Timeline {
         Self {
             clock_rate: clock_rate.max(1),
             live,
+            follow_clock: true,
             latency: signed(latency),
             state: None,
             anchor: None,
@@ -185,6 +187,11 @@ impl Timeline {
 
     pub(super) fn set_latency(&mut self, latency: Nanos) {
         self.latency = signed(latency);
+    }
+
+    /// Whether the offset changes once the first window is over.
+    pub(super) fn set_follow_clock(&mut self, follow: bool) {
+        self.follow_clock = follow;
     }
 
     pub(super) fn set_sync_offset(&mut self, target: i64, mode: SyncMode) {
@@ -320,7 +327,10 @@ impl Timeline {
                                 state.offset = measured;
                                 true
                             }
-                            None => adapt(state, progress),
+                            None if self.follow_clock || state.window.first => {
+                                adapt(state, progress)
+                            }
+                            None => false,
                         };
                         self.steps = self.steps.saturating_add(u64::from(stepped));
                         discont |= stepped;

@@ -95,6 +95,21 @@ fn trace_skew_of_500_ppm_over_an_hour() {
 }
 
 #[test]
+fn without_following_the_clock_the_timestamps_are_taken_as_they_are() {
+    let mut noise = Noise(1);
+    let trace = frames(600, 500, |_| noise.below(20 * MS));
+    let mut t = live();
+    t.set_follow_clock(false);
+    let errors = run(&mut t, &trace);
+    // The start is over: what is left is the drift of the sender's clock.
+    let (_, at_start) = range(&errors, 3 * SECOND, 4 * SECOND);
+    let (_, at_end) = range(&errors, 599 * SECOND, 600 * SECOND);
+    let drift = at_end - at_start;
+    assert!((drift - 298 * MS).abs() < 2 * MS, "{drift}");
+    assert_eq!(disconts(&errors), 1);
+}
+
+#[test]
 fn trace_tcp_at_half_rate_for_five_seconds() {
     // From 20 s to 25 s the path passes half of the rate, then twice it.
     let delay = |t: i64| match t - 20 * SECOND {

@@ -74,6 +74,10 @@ pub enum FramingError {
     TooManyHeaderLines,
     #[error("more than {max} blank lines before a message", max = limits::BLANK_LINES)]
     TooManyBlankLines,
+    #[error("an HTTP server answers there: check the port of the URL")]
+    Http,
+    #[error("a TLS server answers there: the scheme for it is rtsps")]
+    Tls,
     #[error("no RTSP message or frame within {max} bytes after \"{0}\"", max = limits::RESYNC)]
     LostSync(String),
     #[error(transparent)]
@@ -136,6 +140,8 @@ pub struct Decoder {
     quirks: Vec<&'static str>,
     /// How many of them were taken.
     quirks_taken: usize,
+    /// A message was complete: it is an RTSP server.
+    understood: bool,
 }
 
 impl Decoder {
@@ -161,6 +167,11 @@ impl Decoder {
     /// How often the stream was damaged so far.
     pub fn resyncs(&self) -> u64 {
         self.resyncs
+    }
+
+    /// Whether all that has come so far is damage.
+    pub fn is_not_rtsp(&self) -> bool {
+        !self.understood && self.resyncs > 0
     }
 
     /// The first bytes of the latest damage, escaped.
@@ -409,6 +420,7 @@ impl Decoder {
         self.partial = None;
         self.skipped = 0;
         self.blank_lines = 0;
+        self.understood = true;
     }
 
     /// `buf` begins with nothing that is known.
@@ -417,6 +429,13 @@ impl Decoder {
             self.quirk("bytes-between-messages");
             self.resyncs = self.resyncs.saturating_add(1);
             self.excerpt.clear();
+        }
+        match *buf {
+            _ if self.understood => {}
+            [b'H', b'T', b'T', b'P', b'/', ..] => return Err(FramingError::Http),
+            // An alert or a handshake record (RFC 8446 §5.1).
+            [21 | 22, 3, 0..=4, ..] => return Err(FramingError::Tls),
+            _ => {}
         }
         self.skip(buf)
     }

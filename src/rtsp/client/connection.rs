@@ -57,20 +57,18 @@ impl Client {
         if !matches!(self.link, Link::Up { .. }) {
             return;
         }
-        self.link = Link::Down;
         let announced = std::mem::take(&mut self.link_closing);
-        let serial = self.drop_calls("the connection was lost");
-        let phase = serial
-            .as_ref()
-            .map_or(self.idle_phase(), |call| self.phase_of(call.purpose));
-        let mut error = Error::new(ErrorKind::Connect, phase, self.url.request_uri(), reason);
-        if let Some(call) = &serial {
-            error = error.method(&call.request.method);
-        }
+        let (serial, error) = self.link_lost(ErrorKind::Connect, reason);
         match (self.step, serial) {
             (Step::Closed, _) => {}
             (Step::Closing, _) => self.close(),
             (_, _) if self.has_interleaved() => {
+                self.lose(Error {
+                    kind: ErrorKind::SessionLost,
+                    ..error
+                });
+            }
+            (Step::Up, _) if !self.config.udp_reconnect => {
                 self.lose(Error {
                     kind: ErrorKind::SessionLost,
                     ..error
@@ -87,6 +85,34 @@ impl Client {
             (_, Some(call)) => self.start_lost_connection(call, announced, error, now),
         }
         self.advance(now);
+    }
+
+    /// Something else than an RTSP server has answered: asking again is of no use.
+    pub fn handle_not_rtsp(&mut self, reason: String, now: Instant) {
+        if !matches!(self.link, Link::Up { .. }) {
+            return;
+        }
+        let (_, error) = self.link_lost(ErrorKind::Protocol, reason);
+        match self.step {
+            Step::Closed => {}
+            Step::Closing => self.close(),
+            Step::Up => self.lose(error),
+            _ => self.fail(error, now),
+        }
+    }
+
+    /// The request that was under way, and what became of it.
+    fn link_lost(&mut self, kind: ErrorKind, reason: String) -> (Option<Call>, Error) {
+        self.link = Link::Down;
+        let serial = self.drop_calls("the connection was lost");
+        let phase = serial
+            .as_ref()
+            .map_or(self.idle_phase(), |call| self.phase_of(call.purpose));
+        let mut error = Error::new(kind, phase, self.url.request_uri(), reason);
+        if let Some(call) = &serial {
+            error = error.method(&call.request.method);
+        }
+        (serial, error)
     }
 
     /// A UDP session lives on: a new connection, and one keep-alive first.

@@ -72,9 +72,27 @@ impl ErrorKind {
             ErrorKind::Busy => "the server has no room now, try again later",
             ErrorKind::NoTransport => "allow more transports",
             ErrorKind::Timeout => "the server does not answer",
+            ErrorKind::Settings => "the server does not accept what is asked for; check the URL",
+            ErrorKind::ServerError => "the server has failed, its log may say why",
+            ErrorKind::WrongType => "check that the URL is that of a stream",
             _ => return None,
         })
     }
+}
+
+/// For statuses that say more than their kind.
+fn status_hint(status: u16) -> Option<&'static str> {
+    Some(match status {
+        405 | 501 => "the server cannot do this; it may be no server to play from",
+        451 | 456..=458 => "the server refuses a parameter of the request",
+        455 => "the server is not in the state for this",
+        459 | 460 => "the server wants its streams controlled in another way",
+        463 => "the server wants to encrypt the media, which is not supported",
+        464..=466 | 470..=472 => "a proxy on the way has refused it",
+        505 => "the server does not speak RTSP 1.0",
+        551 => "the server lacks an option that is required",
+        _ => return None,
+    })
 }
 
 /// What the client was doing.
@@ -127,12 +145,8 @@ pub struct Error {
 impl std::error::Error for Error {}
 
 impl Error {
-    pub(super) fn new(
-        kind: ErrorKind,
-        phase: Phase,
-        url: &str,
-        message: impl Into<String>,
-    ) -> Self {
+    /// Secrets in `url` and `message` are hidden.
+    pub fn new(kind: ErrorKind, phase: Phase, url: &str, message: impl Into<String>) -> Self {
         Self {
             kind,
             method: None,
@@ -182,7 +196,8 @@ impl fmt::Display for Error {
         if !self.message.is_empty() {
             write!(f, ": {}", self.message)?;
         }
-        if let Some(hint) = self.kind.hint() {
+        let hint = self.status.and_then(status_hint);
+        if let Some(hint) = hint.or_else(|| self.kind.hint()) {
             write!(f, " ({hint})")?;
         }
         Ok(())

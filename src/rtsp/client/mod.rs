@@ -61,6 +61,10 @@ pub struct Config {
     pub response_timeout: Duration,
     /// Octets, for servers that packetise to order (RFC 2326 §12.7); 0: not sent.
     pub blocksize: u32,
+    /// Control attributes are appended to the base URL, whatever the server says to that.
+    pub append_control: bool,
+    /// A lost connection of a UDP session is opened again; else the session is lost with it.
+    pub udp_reconnect: bool,
     /// Where to start in a finite range, in nanoseconds.
     pub start: Option<u64>,
     /// Aggregate URL and identifier of a session that an earlier connection left behind.
@@ -85,6 +89,8 @@ impl Config {
             keep_alive: true,
             response_timeout: limits::RESPONSE_WAIT,
             blocksize: 0,
+            append_control: false,
+            udp_reconnect: true,
             start: None,
             previous_session: None,
             initial_cseq: 1,
@@ -221,6 +227,11 @@ impl Client {
             url,
             config,
         }
+    }
+
+    /// For the requests that follow.
+    pub fn set_user_agent(&mut self, user_agent: String) {
+        self.config.user_agent = user_agent;
     }
 
     /// Goes up to all SETUPs done.

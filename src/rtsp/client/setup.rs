@@ -188,7 +188,10 @@ impl Client {
             }
             // The other rule to join base and control (RFC 7826 §D.1.1).
             400 | 404
-                if first && !presentation.join_switched && has_other_url(presentation, stream) =>
+                if first
+                    && !self.config.append_control
+                    && !presentation.join_switched
+                    && has_other_url(presentation, stream) =>
             {
                 presentation.join_switched = true;
                 presentation.join = Join::Rfc3986;

@@ -169,6 +169,10 @@ impl Task {
                 attempt.link = None;
                 attempt.client.handle_connection_lost(reason, now);
             }
+            Inbound::NotRtsp(reason) => {
+                attempt.link = None;
+                attempt.client.handle_not_rtsp(reason, now);
+            }
         }
     }
 }

@@ -319,3 +319,28 @@ fn status_454_to_any_session_request_loses_the_session() {
     assert_eq!(peer.failed().kind, ErrorKind::SessionLost);
     assert!(peer.wire.is_empty());
 }
+
+#[test]
+fn a_udp_session_is_lost_with_its_connection_where_that_is_asked_for() {
+    let mut peer = Peer::playing(
+        Config {
+            udp_reconnect: false,
+            ..udp()
+        },
+        UDP,
+    );
+    let connects = peer.connects().len();
+    peer.lost();
+    assert_eq!(peer.connects().len(), connects);
+    assert_eq!(peer.session_lost().kind, ErrorKind::SessionLost);
+    assert!(peer.is_closed());
+}
+
+#[test]
+fn another_user_agent_is_named_from_the_next_request_on() {
+    let mut peer = Peer::ready(tcp(), [TCP_REPLY, TCP_REPLY_2]);
+    peer.client.set_user_agent("other/2".into());
+    peer.play();
+    let play = peer.answer("PLAY", 200, "Session: S1");
+    assert_eq!(header(&play, "User-Agent").as_deref(), Some("other/2"));
+}

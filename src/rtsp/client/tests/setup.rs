@@ -478,3 +478,18 @@ fn only_the_first_setup_is_repeated_after_a_timeout() {
     peer.request("TEARDOWN");
     assert_eq!(peer.failed().kind, ErrorKind::Timeout);
 }
+
+#[test]
+fn control_is_only_appended_where_that_is_asked_for() {
+    let mut peer = described(
+        Config {
+            append_control: true,
+            ..config("rtsp://192.0.2.1/a/b")
+        },
+        ONE_STREAM,
+    );
+    peer.answer("SETUP", 404, "");
+    let error = peer.failed();
+    assert_eq!((error.kind, error.status), (ErrorKind::NotFound, Some(404)));
+    assert!(peer.wire.is_empty());
+}

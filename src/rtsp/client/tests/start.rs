@@ -486,3 +486,19 @@ fn a_session_left_behind_is_torn_down_first_and_the_answer_does_not_matter() {
     peer.wait(limits::CLEANUP_WAIT);
     peer.request("OPTIONS");
 }
+
+#[test]
+fn what_is_no_rtsp_server_is_not_asked_again() {
+    let mut peer = Peer::started(tcp());
+    peer.request("OPTIONS");
+    peer.client
+        .handle_not_rtsp("an HTTP server answers there".into(), peer.now);
+    peer.pump();
+    let error = peer.failed();
+    assert_eq!(
+        (error.kind, error.phase),
+        (ErrorKind::Protocol, Phase::Options)
+    );
+    assert!(error.to_string().contains("HTTP"), "{error}");
+    assert!(peer.wire.is_empty() && peer.is_closed());
+}
