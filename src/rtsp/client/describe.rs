@@ -7,7 +7,7 @@ use super::error::{Error, ErrorKind, Phase};
 use super::event::{Event, Granted};
 use super::pending::{Call, Purpose};
 use super::setup::{Stream, StreamState};
-use super::{Client, Step};
+use super::{Client, Intent, Step};
 use crate::rtsp::message::{Headers, Method, Request, Response, Version};
 use crate::rtsp::sdp;
 use crate::rtsp::transport::LowerTransport;
@@ -19,6 +19,8 @@ pub(super) struct Presentation {
     pub base: String,
     /// The rule by which this server joins base and control.
     pub join: Join,
+    /// The rule to try when that one leads nowhere.
+    pub other_join: Join,
     pub join_switched: bool,
     pub streams: Vec<Stream>,
     /// What worked for one stream is the first choice for the next.
@@ -29,6 +31,20 @@ pub(super) struct Presentation {
 }
 
 impl Presentation {
+    pub fn new(sdp: Arc<sdp::Session>, base: String, other_join: Join) -> Self {
+        Self {
+            sdp,
+            base,
+            join: Join::Append,
+            other_join,
+            join_switched: false,
+            streams: Vec::new(),
+            preferred: None,
+            fallback_used: false,
+            first_error: None,
+        }
+    }
+
     /// Session-level control, else the base (RFC 2326 §C.1.1, §C.3).
     pub fn aggregate_url(&self) -> String {
         wire_url(
@@ -66,8 +82,8 @@ fn wire_url(url: String) -> String {
 impl Client {
     pub(super) fn send_options(&mut self, now: Instant) {
         if self.skip_options {
-            self.step = Step::Describe;
-            return self.send_describe(now);
+            self.options_done();
+            return self.advance(now);
         }
         if !self.ready_link() {
             return;
@@ -82,7 +98,7 @@ impl Client {
         self.send(Purpose::Options, request, now);
     }
 
-    /// Whatever the answer, DESCRIBE is worth a try, unless the version is refused.
+    /// Whatever the answer, DESCRIBE or ANNOUNCE is worth a try, unless the version is refused.
     pub(super) fn on_options(&mut self, call: Call, response: Response, now: Instant) {
         if matches!(response.status, 407 | 505) {
             return self.fail(self.refused(&call, &response), now);
@@ -92,7 +108,14 @@ impl Client {
         } else {
             self.quirk("options-refused");
         }
-        self.step = Step::Describe;
+        self.options_done();
+    }
+
+    fn options_done(&mut self) {
+        self.step = match self.config.intent {
+            Intent::Play => Step::Describe,
+            Intent::Record => Step::Announce,
+        };
     }
 
     pub(super) fn send_describe(&mut self, now: Instant) {
@@ -133,16 +156,7 @@ impl Client {
         if let Some(quirk) = quirk {
             self.quirk(quirk);
         }
-        self.presentation = Some(Presentation {
-            sdp: sdp.clone(),
-            base: base.clone(),
-            join: Join::Append,
-            join_switched: false,
-            streams: Vec::new(),
-            preferred: None,
-            fallback_used: false,
-            first_error: None,
-        });
+        self.presentation = Some(Presentation::new(sdp.clone(), base.clone(), Join::Rfc3986));
         self.step = Step::Select;
         self.emit(Event::Described { sdp, base });
     }
@@ -231,8 +245,8 @@ pub(super) fn cleanup(request: &Request, id: &str) -> Option<Request> {
     Some(request)
 }
 
-/// Why this client cannot play a media.
-fn unusable(media: &sdp::Media) -> Option<String> {
+/// Why this client can neither play nor record a media.
+pub(super) fn unusable(media: &sdp::Media) -> Option<String> {
     if let Err(why) = &media.usable {
         return Some(why.clone());
     }

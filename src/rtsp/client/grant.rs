@@ -5,12 +5,14 @@
 
 use std::net::IpAddr;
 
+use super::Intent;
 use super::event::{Granted, Path};
 use crate::rtsp::message::Headers;
 use crate::rtsp::transport::{Cast, Lower, LowerTransport, Offer, Profile, Transport};
 
 /// All that the judgement depends on.
 pub(super) struct Asked<'a> {
+    pub intent: Intent,
     pub offer: &'a Offer,
     pub profile: Profile,
     /// The server's address and ours on the RTSP connection.
@@ -168,6 +170,16 @@ fn udp(asked: &Asked, reply: &Transport, quirks: &mut Quirks) -> Result<Path, St
             (None, None)
         }
     };
+    if asked.intent == Intent::Record {
+        // To the peer and to no third host (RFC 2326 §16), and not to a port that is guessed.
+        let rtp = rtp.ok_or("the reply names no usable port to send to")?;
+        return Ok(Path::Udp {
+            server: peer,
+            rtp: Some(rtp),
+            rtcp,
+            send_to_server: true,
+        });
+    }
     Ok(Path::Udp {
         server,
         rtp,
@@ -192,9 +204,14 @@ fn multicast(asked: &Asked, reply: &Transport) -> Result<Path, String> {
         Some((rtp, rtcp)) => (rtp, rtcp),
         None => (asked.port, None),
     };
+    // Nobody records on a system port; who names one wants us to write there.
+    let lowest = match asked.intent {
+        Intent::Play => 1,
+        Intent::Record => 1024,
+    };
     let rtcp = rtcp
         .or(rtp.checked_add(1))
-        .filter(|rtcp| rtp != 0 && *rtcp != 0);
+        .filter(|rtcp| rtp >= lowest && *rtcp >= lowest);
     let rtcp = rtcp.ok_or("no usable multicast port")?;
     let ttl = reply
         .ttl
@@ -260,7 +277,16 @@ mod tests {
     const MULTICAST: Offer = Offer::Multicast { ports: None };
 
     fn judged(offer: Offer, transport: Option<&str>) -> (Result<Path, String>, Quirks) {
+        judged_for(Intent::Play, offer, transport)
+    }
+
+    fn judged_for(
+        intent: Intent,
+        offer: Offer,
+        transport: Option<&str>,
+    ) -> (Result<Path, String>, Quirks) {
         let asked = Asked {
+            intent,
             offer: &offer,
             profile: Profile::Avp,
             peer: "192.0.2.1".parse().unwrap(),
@@ -468,6 +494,56 @@ mod tests {
         for refused in ["239.1.1.1", "255.255.255.255", "ff02::1"] {
             assert_eq!(with(refused), None, "{refused}");
         }
+    }
+
+    // covers: P-PUB-06, H-13
+    #[test]
+    fn what_is_recorded_goes_to_the_peer_and_to_a_port_that_it_named() {
+        let record = |offer, transport: &str| judged_for(Intent::Record, offer, Some(transport));
+        for (rest, rtcp) in [
+            (";server_port=7000-7001", Some(7001)),
+            (";server_port=7000-7001;source=192.0.2.1", Some(7001)),
+            (";server_port=7000-7001;source=198.51.100.7", Some(7001)),
+            (";server_port=7000", Some(7001)),
+            (";server_port=7000;destination=198.51.100.7", Some(7001)),
+            (";server_port=65535", None),
+        ] {
+            let (granted, _) = record(UDP, &format!("RTP/AVP;unicast{rest}"));
+            let rtp = if rest.contains("65535") { 65535 } else { 7000 };
+            assert_eq!(
+                granted.ok(),
+                udp("192.0.2.1", Some(rtp), rtcp, true),
+                "{rest}"
+            );
+        }
+        for rest in [
+            "",
+            ";server_port=0-0",
+            ";server_port=53-54",
+            ";source=192.0.2.1",
+            ";server_port=7000-7001;source=239.1.1.1",
+        ] {
+            let (granted, _) = record(UDP, &format!("RTP/AVP;unicast{rest}"));
+            assert!(granted.is_err(), "{rest}");
+        }
+        assert!(judged_for(Intent::Record, UDP, None).0.is_err());
+        let multicast = |port: &str| {
+            record(
+                MULTICAST,
+                &format!("RTP/AVP;multicast;destination=239.1.1.9;port={port};ttl=5"),
+            )
+        };
+        assert_eq!(
+            multicast("7000-7001").0.ok(),
+            group("239.1.1.9", 7000, 7001, 5, None)
+        );
+        assert!(multicast("53-54").0.is_err());
+        assert_eq!(
+            record(TCP, "RTP/AVP/TCP;unicast;interleaved=6-7;mode=record")
+                .0
+                .ok(),
+            path(TCP, "RTP/AVP/TCP;unicast;interleaved=6-7")
+        );
     }
 
     // covers: C-SETUP-14, H-13

@@ -8,7 +8,7 @@ use super::error::{Error, ErrorKind, Phase};
 use super::event::{Event, Granted, Path};
 use super::grant::{Asked, Quirks, judge};
 use super::pending::{Call, Purpose};
-use super::{Client, Link, State, Step};
+use super::{Client, Intent, Link, State, Step};
 use crate::rtsp::message::{Method, Response};
 use crate::rtsp::sdp;
 use crate::rtsp::session_header;
@@ -58,6 +58,12 @@ impl Stream {
 }
 
 impl Presentation {
+    /// Whether the next SETUP is the first of all: then what is refused may be more than the
+    /// stream.
+    fn is_first_setup(&self) -> bool {
+        self.granted().next().is_none()
+    }
+
     /// What to try next: the one that worked before, then those allowed in their order.
     fn next_transport(
         &self,
@@ -127,7 +133,10 @@ impl Client {
                 }
             }
             StreamState::Offered(offer) => {
-                let transport = offer.to_header(stream.profile);
+                let mut transport = offer.to_header(stream.profile);
+                if self.config.intent == Intent::Record {
+                    transport.push_str(";mode=record");
+                }
                 let url = presentation.stream_url(stream, presentation.join);
                 let Some(url) = url.filter(|_| self.ready_link()) else {
                     return;
@@ -180,7 +189,7 @@ impl Client {
             return self.on_setup_accepted(index, call, response, now);
         }
         let lower = offer.lower_transport();
-        let first = !self.established;
+        let first = presentation.is_first_setup();
         let error = Error::refused(Phase::Setup, &Method::Setup, &call.request.uri, &response);
         match response.status {
             461..=463 => {
@@ -191,7 +200,7 @@ impl Client {
                 if first && !presentation.join_switched && has_other_url(presentation, stream) =>
             {
                 presentation.join_switched = true;
-                presentation.join = Join::Rfc3986;
+                presentation.join = presentation.other_join;
             }
             400 | 405 | 406 | 415 | 500 | 501 if first && !presentation.fallback_used => {
                 presentation.fallback_used = true;
@@ -234,6 +243,7 @@ impl Client {
         };
         let mut quirks = Quirks::new();
         let asked = Asked {
+            intent: self.config.intent,
             offer,
             profile: stream.profile,
             peer,
@@ -432,6 +442,6 @@ fn transport_refused(response: &Response) -> String {
 }
 
 fn has_other_url(presentation: &Presentation, stream: &Stream) -> bool {
-    let other = presentation.stream_url(stream, Join::Rfc3986);
+    let other = presentation.stream_url(stream, presentation.other_join);
     other.is_some() && other != presentation.stream_url(stream, Join::Append)
 }

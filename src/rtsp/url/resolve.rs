@@ -13,6 +13,8 @@ pub enum Join {
     Append,
     /// The reference resolution of RFC 3986 §5.2.
     Rfc3986,
+    /// As `Append`, but a query of the base stays the end.
+    BeforeQuery,
 }
 
 /// The URL that an `a=control` names. No control, an empty one and `*` name
@@ -29,10 +31,15 @@ pub fn resolve_control(base: &str, control: Option<&str>, join: Join) -> Result<
         absolute(control)?
     } else if control.starts_with("//") {
         return Err(UrlError::NetworkPath);
-    } else if join == Join::Append {
+    } else if join != Join::Rfc3986 {
         let base = without_fragment(base);
+        let (base, query) = match base.find('?').filter(|_| join == Join::BeforeQuery) {
+            Some(at) => base.split_at_checked(at).unwrap_or((base, "")),
+            None => (base, ""),
+        };
         let base = base.strip_suffix('/').unwrap_or(base);
-        format!("{base}/{}", control.strip_prefix('/').unwrap_or(control))
+        let control = control.strip_prefix('/').unwrap_or(control);
+        format!("{base}/{control}{query}")
     } else {
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at_checked(end).ok_or(UrlError::Authority)?;

@@ -78,7 +78,8 @@ impl Task {
                 self.inputs.snapshot.update(|stats| stats.quirks = quirks);
             }
             Event::ServerRequest { method } => gst::debug!(CAT, "the server sent {method}"),
-            Event::Reply { .. } => {}
+            // Of a client that records.
+            Event::Recording { .. } | Event::Reply { .. } => {}
             Event::Warning(text) => gst::warning!(CAT, "{}: {text}", self.config.url),
             Event::SessionLost(error) | Event::Failed(error) => self.session_lost(&error, now),
             Event::Closed => {

@@ -3,6 +3,7 @@
 mod keepalive;
 mod play;
 mod random;
+mod record;
 mod server;
 mod session;
 mod setup;
