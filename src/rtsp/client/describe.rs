@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::common::Common;
 use super::error::{Error, ErrorKind, Phase};
 use super::event::{Event, Granted};
 use super::pending::{Call, Purpose};
@@ -27,6 +28,7 @@ pub(super) struct Presentation {
     pub preferred: Option<LowerTransport>,
     /// Another transport was tried for a status that is not about transports.
     pub fallback_used: bool,
+    pub common: Common,
     pub first_error: Option<Error>,
 }
 
@@ -41,6 +43,7 @@ impl Presentation {
             streams: Vec::new(),
             preferred: None,
             fallback_used: false,
+            common: Common::Untried,
             first_error: None,
         }
     }

@@ -78,6 +78,8 @@ pub enum Event {
         to: LowerTransport,
         why: String,
     },
+    /// All that was set up is void, and is set up anew on the same connection.
+    SetUpAgain,
     /// All that was set up is void. `to` is redacted.
     Redirected {
         to: String,

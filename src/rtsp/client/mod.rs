@@ -14,6 +14,7 @@
 //! repeated with other parameters by changing the state and advancing again.
 
 mod announce;
+mod common;
 mod connection;
 mod describe;
 mod error;

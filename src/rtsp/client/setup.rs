@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
+use super::common::Common;
 use super::describe::{Presentation, cleanup};
 use super::error::{Error, ErrorKind, Phase};
 use super::event::{Event, Granted, Path};
@@ -24,8 +25,10 @@ pub(super) struct Stream {
     pub group: Option<(IpAddr, Option<u8>)>,
     pub port: u16,
     pub state: StreamState,
-    /// Transports that were refused.
+    /// Transports that cannot be had, here or there.
     pub tried: Vec<LowerTransport>,
+    /// Those of them that the server refused.
+    pub refused: Vec<LowerTransport>,
     pub error: Option<Error>,
 }
 
@@ -48,6 +51,7 @@ impl Stream {
             port: media.port,
             state: StreamState::Waiting,
             tried: Vec::new(),
+            refused: Vec::new(),
             error: None,
         }
     }
@@ -61,7 +65,7 @@ impl Presentation {
     /// Whether the next SETUP is the first of all: then what is refused may be more than the
     /// stream.
     fn is_first_setup(&self) -> bool {
-        self.granted().next().is_none()
+        matches!(self.common, Common::Untried) && self.granted().next().is_none()
     }
 
     /// What to try next: the one that worked before, then those allowed in their order.
@@ -190,6 +194,7 @@ impl Client {
         }
         let lower = offer.lower_transport();
         let first = presentation.is_first_setup();
+        let refused_before = !stream.refused.is_empty();
         let error = Error::refused(Phase::Setup, &Method::Setup, &call.request.uri, &response);
         match response.status {
             461..=463 => {
@@ -208,6 +213,10 @@ impl Client {
                 self.next_transport(index, lower, transport_refused(&response), Some(error));
             }
             413 | 414 | 416 if self.config.blocksize > 0 => self.config.blocksize = 0,
+            // Also said of a mix of transports.
+            400 | 406 | 455 if refused_before && !first => {
+                self.next_transport(index, lower, transport_refused(&response), Some(error))
+            }
             _ => {
                 if first {
                     presentation.join = Join::Append;
@@ -343,6 +352,9 @@ impl Client {
             return;
         };
         stream.tried.push(from);
+        if error.is_some() {
+            stream.refused.push(from);
+        }
         stream.error = error.or(stream.error.take());
         stream.state = StreamState::Waiting;
         let Some(stream) = presentation.streams.get(index) else {
@@ -369,11 +381,17 @@ impl Client {
         let url = presentation.base.clone();
         let error =
             error.unwrap_or_else(|| Error::new(ErrorKind::NoTransport, Phase::Setup, &url, ""));
-        self.give_up(index, error.because(why), now);
+        let error = error.because(why);
+        if !self.try_common_transport(index, &error, now) {
+            self.give_up(index, error, now);
+        }
     }
 
     /// One stream less; but what the first meets, the others would meet too.
     pub(super) fn give_up(&mut self, index: usize, error: Error, now: Instant) {
+        if self.leave_common_transport(index, now) {
+            return;
+        }
         let for_all = matches!(
             error.kind,
             ErrorKind::NotAuthorized
@@ -385,6 +403,10 @@ impl Client {
         if index == 0 && for_all {
             return self.fail(error, now);
         }
+        self.skip(index, error);
+    }
+
+    pub(super) fn skip(&mut self, index: usize, error: Error) {
         let Some(presentation) = self.presentation.as_mut() else {
             return;
         };

@@ -53,16 +53,12 @@ impl Task {
             Event::TransportSwitched { from, to, why } => {
                 self.transport_switched(from, to, why);
             }
+            Event::SetUpAgain => {
+                self.void_set_up();
+                self.drop_unpresented();
+            }
             Event::Redirected { to } => {
-                // All that was set up is void; silence is not counted meanwhile.
-                self.close_paths();
-                self.group.restart();
-                if let Some(attempt) = &mut self.attempt {
-                    attempt.playing_since = None;
-                    attempt.session = None;
-                    attempt.no_sockets = None;
-                    attempt.pairs.clear();
-                }
+                self.void_set_up();
                 self.tell("redirected", move |message| message.set("location", to));
             }
             Event::Quirk(name) => {
@@ -89,6 +85,18 @@ impl Task {
                     self.over = true;
                 }
             }
+        }
+    }
+
+    /// All that was set up is void; silence is not counted meanwhile.
+    fn void_set_up(&mut self) {
+        self.close_paths();
+        self.group.restart();
+        if let Some(attempt) = &mut self.attempt {
+            attempt.playing_since = None;
+            attempt.session = None;
+            attempt.no_sockets = None;
+            attempt.pairs.clear();
         }
     }
 

@@ -1,5 +1,6 @@
 //! The client against a scripted server, on a virtual clock.
 
+mod common;
 mod keepalive;
 mod play;
 mod random;
