@@ -25,6 +25,7 @@ mod reorder;
 pub mod report;
 pub mod rtcp;
 pub mod rtx;
+mod schedule;
 pub mod seq;
 mod source;
 pub mod stats;
