@@ -19,6 +19,10 @@ pub(super) struct Announcement {
     sdp: Arc<sdp::Session>,
 }
 
+/// Where servers look for the control if not behind the query, where FFmpeg has it. Some match
+/// the path alone when they are told of a stream, and path and query later on.
+const QUERY_JOINS: [Join; 2] = [Join::BeforeQuery, Join::WithoutQuery];
+
 impl Client {
     /// The description to publish, once. ANNOUNCE goes out as soon as OPTIONS is answered. All its
     /// media are SET UP, with the control URL and the profile that it gives them.
@@ -74,9 +78,8 @@ impl Client {
             self.session = Some(session);
             self.established = true;
         }
-        // Where servers look for the control: behind the query as FFmpeg does, else before it.
         let sdp = announcement.sdp.clone();
-        let mut presentation = Presentation::new(sdp.clone(), call.request.uri, Join::BeforeQuery);
+        let mut presentation = Presentation::new(sdp.clone(), call.request.uri, &QUERY_JOINS);
         presentation.streams = sdp
             .media
             .iter()

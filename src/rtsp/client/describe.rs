@@ -20,9 +20,8 @@ pub(super) struct Presentation {
     pub base: String,
     /// The rule by which this server joins base and control.
     pub join: Join,
-    /// The rule to try when that one leads nowhere.
-    pub other_join: Join,
-    pub join_switched: bool,
+    /// The rules to try when that one leads nowhere.
+    pub other_joins: &'static [Join],
     pub streams: Vec<Stream>,
     /// What worked for one stream is the first choice for the next.
     pub preferred: Option<LowerTransport>,
@@ -33,13 +32,12 @@ pub(super) struct Presentation {
 }
 
 impl Presentation {
-    pub fn new(sdp: Arc<sdp::Session>, base: String, other_join: Join) -> Self {
+    pub fn new(sdp: Arc<sdp::Session>, base: String, other_joins: &'static [Join]) -> Self {
         Self {
             sdp,
             base,
             join: Join::Append,
-            other_join,
-            join_switched: false,
+            other_joins,
             streams: Vec::new(),
             preferred: None,
             fallback_used: false,
@@ -159,7 +157,11 @@ impl Client {
         if let Some(quirk) = quirk {
             self.quirk(quirk);
         }
-        self.presentation = Some(Presentation::new(sdp.clone(), base.clone(), Join::Rfc3986));
+        self.presentation = Some(Presentation::new(
+            sdp.clone(),
+            base.clone(),
+            &[Join::Rfc3986],
+        ));
         self.step = Step::Select;
         self.emit(Event::Described { sdp, base });
     }

@@ -68,6 +68,26 @@ impl Presentation {
         matches!(self.common, Common::Untried) && self.granted().next().is_none()
     }
 
+    /// Another rule to join base and control, each once (RFC 7826 §D.1.1). False: none leads to
+    /// another URL.
+    fn next_join(&mut self, index: usize) -> bool {
+        let Some(stream) = self.streams.get(index) else {
+            return false;
+        };
+        let now = self.stream_url(stream, self.join);
+        let differs = |join: &Join| {
+            let url = self.stream_url(stream, *join);
+            url.is_some() && url != now
+        };
+        let mut others = self.other_joins.iter();
+        let Some(next) = others.find(|join| differs(join)) else {
+            return false;
+        };
+        self.join = *next;
+        self.other_joins = others.as_slice();
+        true
+    }
+
     /// What to try next: the one that worked before, then those allowed in their order.
     fn next_transport(
         &self,
@@ -200,13 +220,7 @@ impl Client {
             461..=463 => {
                 self.next_transport(index, lower, transport_refused(&response), Some(error))
             }
-            // The other rule to join base and control (RFC 7826 §D.1.1).
-            400 | 404
-                if first && !presentation.join_switched && has_other_url(presentation, stream) =>
-            {
-                presentation.join_switched = true;
-                presentation.join = presentation.other_join;
-            }
+            400 | 404 if first && presentation.next_join(index) => {}
             400 | 405 | 406 | 415 | 500 | 501 if first && !presentation.fallback_used => {
                 presentation.fallback_used = true;
                 presentation.join = Join::Append;
@@ -461,9 +475,4 @@ fn transport_refused(response: &Response) -> String {
         response.status,
         super::error::printable(&response.reason)
     )
-}
-
-fn has_other_url(presentation: &Presentation, stream: &Stream) -> bool {
-    let other = presentation.stream_url(stream, presentation.other_join);
-    other.is_some() && other != presentation.stream_url(stream, Join::Append)
 }

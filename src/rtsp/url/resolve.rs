@@ -15,12 +15,18 @@ pub enum Join {
     Rfc3986,
     /// As `Append`, but a query of the base stays the end.
     BeforeQuery,
+    /// As `Append`, but a query of the base is left out, also where the base itself is named.
+    WithoutQuery,
 }
 
 /// The URL that an `a=control` names. No control, an empty one and `*` name
 /// the base itself (RFC 2326 §C.1.1).
 pub fn resolve_control(base: &str, control: Option<&str>, join: Join) -> Result<String, UrlError> {
     let base = clean(base)?;
+    let base = match join {
+        Join::WithoutQuery => base.split_once('?').map_or(base, |(before, _)| before),
+        _ => base,
+    };
     let (scheme, rest) = split_scheme(base).ok_or(UrlError::NoScheme)?;
     let control = without_fragment(clean(control.unwrap_or_default())?);
     if control.is_empty() || control == "*" {

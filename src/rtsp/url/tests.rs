@@ -252,7 +252,7 @@ fn redaction_hides_user_information_in_any_text() {
 }
 
 #[test]
-fn a_control_may_go_before_the_query() {
+fn a_control_may_go_before_the_query_or_replace_it() {
     // covers: C-URL-12
     for (base, control, url) in [
         (
@@ -268,6 +268,8 @@ fn a_control_may_go_before_the_query() {
     ] {
         let joined = resolve_control(base, Some(control), Join::BeforeQuery);
         assert_eq!(joined.as_deref(), Ok(url));
+        let joined = resolve_control(base, Some(control), Join::WithoutQuery);
+        assert_eq!(joined.as_deref(), Ok(url.split('?').next().unwrap()));
     }
 }
 

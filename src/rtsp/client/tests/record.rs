@@ -465,7 +465,7 @@ fn a_udp_grant_without_a_port_is_an_error() {
 
 // covers: C-URL-12, P-PUB-05
 #[test]
-fn a_query_stays_and_the_control_is_tried_on_both_sides_of_it() {
+fn the_control_is_tried_on_both_sides_of_a_query_and_then_without_it() {
     let url = "rtsp://192.0.2.1/live/p?token=x&y=1";
     let mut peer = announced(recording_config(url), SDP);
     assert_eq!(
@@ -493,6 +493,19 @@ fn a_query_stays_and_the_control_is_tried_on_both_sides_of_it() {
         peer.teardown();
         assert_eq!(peer.request("TEARDOWN").uri, url);
     }
+
+    // The query may have been for ANNOUNCE only.
+    let mut peer = announced(recording_config(url), SDP);
+    peer.answer("SETUP", 404, "");
+    peer.answer("SETUP", 404, "");
+    let short = "rtsp://192.0.2.1/live/p";
+    assert_eq!(
+        peer.answer("SETUP", 200, TCP_REPLY).uri,
+        format!("{short}/streamid=0")
+    );
+    peer.answer("SETUP", 200, TCP_REPLY_2);
+    peer.play();
+    assert_eq!(peer.answer("RECORD", 200, "").uri, short);
 
     // Without a query there is only one way.
     let mut peer = announced(recording_config("rtsp://192.0.2.1/live/p"), &one_stream());
