@@ -77,6 +77,14 @@ pub(super) fn judge(
     })
 }
 
+/// Whether the reply repeats an offer of TCP and names UDP ports all the same: a server that knows
+/// UDP alone, and would take interleaved media for broken requests.
+pub(super) fn echoes_tcp(headers: &Headers) -> bool {
+    let value = headers.joined("Transport").unwrap_or_default();
+    let reply = Transport::parse_list(&value).into_iter().next();
+    reply.is_some_and(|reply| reply.lower == Lower::Tcp && reply.server_port.is_some())
+}
+
 /// A transport that was not offered is refused, except TCP, which opens nothing new.
 fn granted_lower(asked: &Asked, reply: &Transport) -> Result<LowerTransport, String> {
     let offered = asked.offer.lower_transport();

@@ -7,7 +7,7 @@ use super::common::Common;
 use super::describe::{Presentation, cleanup};
 use super::error::{Error, ErrorKind, Phase};
 use super::event::{Event, Granted, Path};
-use super::grant::{Asked, Quirks, judge};
+use super::grant::{Asked, Quirks, echoes_tcp, judge};
 use super::pending::{Call, Purpose};
 use super::{Client, Intent, Link, State, Step};
 use crate::rtsp::message::{Method, Response};
@@ -264,6 +264,15 @@ impl Client {
         let StreamState::Offered(offer) = &stream.state else {
             return;
         };
+        if self.config.intent == Intent::Record
+            && self.config.transports.contains(&LowerTransport::Udp)
+            && !stream.tried.contains(&LowerTransport::Udp)
+            && echoes_tcp(&response.headers)
+        {
+            self.quirk("udp-ports-for-tcp");
+            let why = "the server opens UDP ports for it".to_string();
+            return self.next_transport(index, LowerTransport::Tcp, why, None);
+        }
         let mut quirks = Quirks::new();
         let asked = Asked {
             intent: self.config.intent,

@@ -463,6 +463,38 @@ fn a_udp_grant_without_a_port_is_an_error() {
     assert!(!peer.saw(|event| matches!(event, Event::MediaSetUp { .. })));
 }
 
+// covers: P-PUB-06
+#[test]
+fn a_server_that_repeats_tcp_and_opens_udp_ports_is_sent_udp() {
+    let url = "rtsp://192.0.2.1/x";
+    let echo = format!("{TCP_REPLY};mode=record;server_port=7000-7001");
+    let mut peer = announced(recording_config(url), SDP);
+    peer.answer("SETUP", 200, &echo);
+    let again = peer.answer("SETUP", 200, UDP_REPLY);
+    assert_eq!(header(&again, "Session").as_deref(), Some("S1"));
+    assert!(transport(&again).contains("client_port"));
+    assert!(
+        transport(&peer.request("SETUP")).contains("client_port"),
+        "for the next stream at once"
+    );
+    // Where UDP is not allowed its word is taken.
+    let mut peer = announced(
+        Config {
+            transports: vec![LowerTransport::Tcp],
+            ..recording_config(url)
+        },
+        &one_stream(),
+    );
+    peer.answer("SETUP", 200, &echo);
+    assert!(peer.saw(|event| matches!(event, Event::Ready)));
+    // To play, it means what it says.
+    let mut peer = Peer::started(tcp());
+    peer.answer("OPTIONS", 200, PUBLIC);
+    peer.describe(ONE_STREAM);
+    peer.answer("SETUP", 200, &echo);
+    assert!(peer.saw(|event| matches!(event, Event::Ready)));
+}
+
 // covers: C-URL-12, P-PUB-05
 #[test]
 fn the_control_is_tried_on_both_sides_of_a_query_and_then_without_it() {
