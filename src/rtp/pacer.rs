@@ -263,6 +263,9 @@ mod tests {
             assert_eq!(paced.lost, 0, "{late:?}");
             assert!(paced.longest <= 40 * MS, "{late:?}: {:?}", paced.longest);
         }
+        // What a wake-up that is much too late has missed does not come at once.
+        let stalls = |n: usize| if n.is_multiple_of(7) { 30 * MS } else { MS };
+        assert_eq!(run(&stream(), FRAME, stalls, true).lost, 0);
     }
 
     // covers: P-PUB-14

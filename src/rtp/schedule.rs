@@ -54,6 +54,8 @@ pub(super) struct Schedule {
     pub avg_size: f64,
     /// No report was sent since the first packet.
     initial: bool,
+    /// The next report needs no delay.
+    at_once: bool,
     /// Last report, or the start.
     pub tp: Instant,
     /// Next report.
@@ -76,6 +78,7 @@ impl Schedule {
             pmembers: 1,
             avg_size: 0.0,
             initial: true,
+            at_once: false,
             tp: now,
             tn: now,
         }
@@ -98,7 +101,7 @@ impl Schedule {
 
     /// A first report without delay, as unicast allows it (RFC 3550 §6.2).
     pub(super) fn at_once(&mut self, now: Instant) {
-        (self.initial, self.tp, self.tn) = (true, now, now);
+        (self.at_once, self.tn) = (true, now);
     }
 
     /// Whether the report is to be sent now, after timer reconsideration
@@ -109,12 +112,8 @@ impl Schedule {
         }
         let interval = seconds(self.interval(self.min_interval));
         self.members.expire(interval, now);
-        if self.tn == self.tp {
-            // The one that needs no delay.
-            return true;
-        }
         let tn = later(self.tp, self.random_interval());
-        if tn <= now {
+        if tn <= now || self.at_once {
             return true;
         }
         self.tn = tn;
@@ -125,7 +124,7 @@ impl Schedule {
     /// A report of this size was sent.
     pub(super) fn handle_sent(&mut self, len: usize, now: Instant) {
         self.count_size(len);
-        (self.initial, self.tp) = (false, now);
+        (self.initial, self.at_once, self.tp) = (false, false, now);
         self.tn = later(now, self.random_interval());
         self.pmembers = self.members.count();
     }
@@ -133,7 +132,11 @@ impl Schedule {
     /// Some compound, sent or received, was so long.
     pub(super) fn count_size(&mut self, len: usize) {
         let size = len.saturating_add(LOWER_LAYERS) as f64;
-        self.avg_size = self.avg_size * (15.0 / 16.0) + size / 16.0;
+        self.avg_size = if self.avg_size == 0.0 {
+            size
+        } else {
+            self.avg_size * (15.0 / 16.0) + size / 16.0
+        };
     }
 
     /// The calculated interval Td in seconds (RFC 3550 §6.3.1, §A.7).
