@@ -99,8 +99,8 @@ impl Estimator {
         self.sent = self.sent.saturating_add(bytes);
     }
 
-    /// What a report block says. Over TCP the gaps are our own drops: give
-    /// a loss of 0 there.
+    /// What a report block says of a path that may lose packets. Over TCP the
+    /// gaps are our own drops: there only [`Self::handle_rtt`] counts.
     pub fn handle_report(&mut self, fraction_lost: f64, rtt: Option<Duration>, now: Instant) {
         self.loss = Some((fraction_lost, now));
         self.news = Some(
@@ -108,9 +108,14 @@ impl Estimator {
                 .map_or(fraction_lost, |loss| loss.max(fraction_lost)),
         );
         if let Some(rtt) = rtt {
-            let base = self.base_rtt.update(rtt, now);
-            self.delayed |= rtt > base.saturating_add(base.max(RTT_GROWTH));
+            self.handle_rtt(rtt, now);
         }
+    }
+
+    /// A round-trip time.
+    pub fn handle_rtt(&mut self, rtt: Duration, now: Instant) {
+        let base = self.base_rtt.update(rtt, now);
+        self.delayed |= rtt > base.saturating_add(base.max(RTT_GROWTH));
     }
 
     /// Media was dropped because too much waited.
@@ -436,6 +441,13 @@ mod tests {
                 e.handle_report(0.0, Some(ms * MS), at);
             }
         };
+        // Over TCP nothing but this is known, and it grows in every second.
+        let over_tcp = |e: &mut Estimator, at| {
+            e.handle_sent(125_000);
+            e.handle_rtt(40 * MS, at);
+        };
+        let grown = seconds(&mut estimator, &mut now, 3, over_tcp).unwrap();
+        assert!(grown >= 1_250_000, "{grown}");
         seconds(&mut estimator, &mut now, 5, rtt(40));
         let before = seconds(&mut estimator, &mut now, 1, rtt(120)).unwrap();
         assert!(before >= 1_000_000, "jitter: {before}");
