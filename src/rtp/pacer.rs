@@ -143,6 +143,7 @@ impl Pacer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::collections::VecDeque;
 
     const MS: Duration = Duration::from_millis(1);
@@ -313,5 +314,25 @@ mod tests {
         let next = pacer.poll_timeout(now).unwrap();
         assert_eq!(next, now + MS);
         assert!(pacer.may_send(next));
+    }
+
+    proptest! {
+        // covers: P-PUB-14
+        #[test]
+        fn every_unit_is_out_before_the_next_and_none_overruns_the_socket(
+            rate in 5_u32..=60,
+            usual in 1_000_usize..60_000,
+            key in 1_000_usize..250_000,
+            late in 0_u32..3,
+        ) {
+            let interval = Duration::from_secs(1) / rate;
+            let frames: Vec<_> = (0..90).map(|n| if n % 30 == 0 { key } else { usual }).collect();
+            let paced = run(&frames, interval, |n| late * MS * (n as u32 % 2), true);
+            prop_assert!(paced.longest <= interval + 10 * MS, "{:?}", paced.longest);
+            let needed = key.max(usual) as f64 / (PART * interval.as_secs_f64());
+            if needed <= SAFE_RATE {
+                prop_assert_eq!(paced.lost, 0);
+            }
+        }
     }
 }
