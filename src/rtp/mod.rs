@@ -18,6 +18,7 @@ pub mod feedback;
 mod members;
 pub mod nack;
 pub mod ntp;
+pub mod numbering;
 mod output;
 pub mod pacer;
 pub mod packet;

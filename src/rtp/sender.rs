@@ -1,9 +1,9 @@
 //! One stream as it is sent: its counters, its RTCP, and what readers say of
 //! it (RFC 3550 §6, RFC 4585, RFC 5104).
 //!
-//! Packets are counted when the network has taken them, and never changed:
-//! source, sequence numbers and timestamps are those that the payloader gave,
-//! over reconnections too. What was dropped before is a gap in the numbers.
+//! Packets are counted when the network has taken them. Source and timestamps
+//! are those that the payloader gave, over reconnections too; the sequence
+//! numbers go on, see [`numbering`](super::numbering).
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
