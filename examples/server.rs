@@ -1,4 +1,5 @@
-//! An RTSP server with live H.264 video and audio test streams, to play against.
+//! An RTSP server with live H.264 video and audio test streams, to play against; or one that
+//! records what is published to it.
 //!
 //! Prints the URL when it is ready and serves until its standard input closes:
 //!
@@ -22,10 +23,12 @@ const HELP: &str = "\
 usage: server [--address ADDRESS] [--port PORT] [--mount PATH] [--auth basic|digest USER:PASSWORD]
               [--protocols tcp,udp,mcast] [--multicast] [--multicast-iface NAME]
               [--size WIDTHxHEIGHT] [--fps N] [--bitrate KBIT] [--video h264|none]
-              [--audio auto|aac|opus|pcmu|none] [--launch PIPELINE]
+              [--audio auto|aac|opus|pcmu|none] [--launch PIPELINE] [--record PIPELINE]
   --port 0         any free port (default); the URL on standard output names it
   --multicast      multicast only, the same as --protocols mcast
-  --launch         payloaders named pay0, pay1, … instead of the test streams";
+  --launch         payloaders named pay0, pay1, … instead of the test streams
+  --record         nothing is served: what clients ANNOUNCE goes to depayloaders (or decodebins)
+                   named depay0, depay1, …";
 
 struct Options {
     address: String,
@@ -41,6 +44,7 @@ struct Options {
     video: String,
     audio: String,
     launch: Option<String>,
+    record: Option<String>,
 }
 
 fn main() -> Result<(), Error> {
@@ -54,11 +58,16 @@ fn main() -> Result<(), Error> {
     server.set_service(&options.port.to_string());
 
     let factory = gst_rtsp_server::RTSPMediaFactory::new();
-    factory.set_launch(&match &options.launch {
-        Some(launch) => launch.clone(),
-        None => launch(&options)?,
-    });
-    factory.set_shared(true);
+    if let Some(record) = &options.record {
+        factory.set_launch(&format!("( {record} )"));
+        factory.set_transport_mode(gst_rtsp_server::RTSPTransportMode::RECORD);
+    } else {
+        factory.set_launch(&match &options.launch {
+            Some(launch) => launch.clone(),
+            None => launch(&options)?,
+        });
+        factory.set_shared(true);
+    }
     factory.set_protocols(options.protocols);
     if options.protocols.contains(RTSPLowerTrans::UDP_MCAST) {
         factory.set_address_pool(Some(&multicast_pool()?));
@@ -125,6 +134,7 @@ fn options() -> Result<Option<Options>, Error> {
         video: "h264".to_owned(),
         audio: "auto".to_owned(),
         launch: None,
+        record: None,
     };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
@@ -141,6 +151,7 @@ fn options() -> Result<Option<Options>, Error> {
             "--video" => options.video = value()?,
             "--audio" => options.audio = value()?,
             "--launch" => options.launch = Some(value()?),
+            "--record" => options.record = Some(value()?),
             "--size" => {
                 let size = value()?;
                 let (width, height) = size.split_once('x').ok_or("--size WIDTHxHEIGHT")?;

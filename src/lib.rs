@@ -11,6 +11,7 @@ pub mod rtp;
 pub mod rtsp;
 pub mod rtspsrc;
 mod session;
+mod settings;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     rtspsrc::register(plugin)

@@ -12,20 +12,28 @@
 )]
 
 mod active;
+pub mod bandwidth;
 mod config;
 pub mod feedback;
 mod members;
 pub mod nack;
 pub mod ntp;
+pub mod numbering;
 mod output;
+pub mod pacer;
 pub mod packet;
 mod receiver;
 pub mod refclk;
 mod reference;
 mod reorder;
 pub mod report;
+pub mod retransmit;
 pub mod rtcp;
 pub mod rtx;
+mod schedule;
+pub mod send_queue;
+pub mod sender;
+mod sender_report;
 pub mod seq;
 mod source;
 pub mod stats;

@@ -5,30 +5,22 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
+use rand::RngExt;
 
 use super::feedback::Feedback;
-use super::members::Members;
 use super::ntp;
 use super::rtcp::{self, Report, ReportBlock, Rtcp};
+pub use super::schedule::Bandwidth;
+use super::schedule::{Schedule, later, seconds};
 use super::stats::Reception;
 use crate::rtsp::limits;
 
-/// Bandwidth that is assumed where the description gives none, in bit/s.
-const DEFAULT_BANDWIDTH: u64 = 1_000_000;
-/// `b=AS:0` and the like are filler; reports every few minutes would end the session.
-const MIN_BANDWIDTH: u64 = 8_000;
-/// Makes up for timer reconsideration: e - 3/2 (RFC 3550 §6.3.1).
-const COMPENSATION: f64 = std::f64::consts::E - 1.5;
-/// IP and UDP headers count (RFC 3550 §6.2).
-const LOWER_LAYERS: usize = 28;
 /// Between two key unit requests of a stream (RFC 5104 §3.5.1).
 const KEY_UNIT_INTERVAL: Duration = Duration::from_millis(500);
 /// A NACK that could not be sent for so long is of no use (T_max_fb_delay of RFC 4585 §3.4).
 const NACK_MAX_DELAY: Duration = Duration::from_millis(500);
 /// Above this number of members no BYE is sent at once (RFC 3550 §6.3.7).
-const BYE_MEMBERS: usize = 50;
+pub(super) const BYE_MEMBERS: usize = 50;
 /// A loop that echoes our packets must not make us change for ever (RFC 3550 §8.2).
 const COLLISIONS: u32 = 8;
 
@@ -36,29 +28,6 @@ const COLLISIONS: u32 = 8;
 /// base64 form of 96 random bits. One for all streams of an element.
 pub fn random_cname(random: [u8; 12]) -> String {
     STANDARD_NO_PAD.encode(random)
-}
-
-/// What `b=` lines say, in bit/s (RFC 3556 §2). The media's lines win over
-/// the session's before they come here.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Bandwidth {
-    /// From `b=AS` or `b=TIAS`.
-    pub session: Option<u64>,
-    /// `b=RS`: RTCP of senders.
-    pub rs: Option<u64>,
-    /// `b=RR`: RTCP of receivers; 0 forbids it.
-    pub rr: Option<u64>,
-}
-
-impl Bandwidth {
-    /// Octets per second for all senders and all receivers: 5 % of the
-    /// session bandwidth, a quarter of it for senders, unless given.
-    fn shares(&self) -> (f64, f64) {
-        let session = self.session.filter(|b| *b > 0).unwrap_or(DEFAULT_BANDWIDTH);
-        let rtcp = session.max(MIN_BANDWIDTH) as f64 * 0.05;
-        let share = |given: Option<u64>, default| given.map_or(default, |b| b as f64) / 8.0;
-        (share(self.rs, rtcp * 0.25), share(self.rr, rtcp * 0.75))
-    }
 }
 
 #[derive(Debug, Clone)]
@@ -110,17 +79,7 @@ struct Prior {
 pub struct Reporter {
     config: Config,
     ssrc: u32,
-    rng: StdRng,
-    members: Members,
-    /// Members when the timer was last set (RFC 3550 §6.3.4).
-    pmembers: usize,
-    avg_size: f64,
-    /// No report was sent since the first packet.
-    initial: bool,
-    /// Last report, or the start.
-    tp: Instant,
-    /// Next report.
-    tn: Instant,
+    schedule: Schedule,
     /// Our source has sent something, so that it owes a BYE.
     sent: bool,
     left: bool,
@@ -144,13 +103,7 @@ impl Reporter {
     pub fn new(config: Config, now: Instant, seed: u64) -> Self {
         let mut reporter = Self {
             ssrc: config.ssrc.unwrap_or_default(),
-            rng: StdRng::seed_from_u64(seed),
-            members: Members::default(),
-            pmembers: 1,
-            avg_size: 0.0,
-            initial: true,
-            tp: now,
-            tn: now,
+            schedule: Schedule::new(config.bandwidth, config.min_interval, now, seed),
             sent: false,
             left: false,
             media_ssrc: None,
@@ -173,10 +126,8 @@ impl Reporter {
         {
             reporter.choose_ssrc();
         }
-        // The probable size of the first report (RFC 3550 §6.3.2).
         let first = reporter.report().write();
-        reporter.avg_size = first.len().saturating_add(LOWER_LAYERS) as f64;
-        reporter.tn = later(now, reporter.random_interval());
+        reporter.schedule.start(first.len(), now);
         reporter
     }
 
@@ -195,14 +146,10 @@ impl Reporter {
         let first = self.media_ssrc.is_none();
         if self.media_ssrc.replace(ssrc) != Some(ssrc) || reception.received != self.received {
             self.received = reception.received;
-            self.members.heard_media(ssrc, now);
+            self.schedule.members.heard_media(ssrc, now);
         }
         if first {
-            // However long it took to come, the first report follows within
-            // the initial interval: some servers wait for it.
-            self.initial = true;
-            self.tp = now;
-            self.tn = self.tn.min(later(now, self.random_interval()));
+            self.schedule.first_packet(now);
         }
     }
 
@@ -214,26 +161,30 @@ impl Reporter {
             // Ours, by multicast loopback or an echo.
             return;
         }
-        self.count_size(data.len());
+        self.schedule.count_size(data.len());
         for packet in rtcp::parse(data) {
             let ssrc = match packet {
                 Rtcp::SenderReport { ssrc, info, .. } => {
-                    self.members.heard_sr(ssrc, ntp::middle(info.ntp), now);
+                    self.schedule
+                        .members
+                        .heard_sr(ssrc, ntp::middle(info.ntp), now);
                     ssrc
                 }
                 Rtcp::ReceiverReport { ssrc, .. } | Rtcp::Cname { ssrc, .. } => {
-                    self.members.heard(ssrc, now);
+                    self.schedule.members.heard(ssrc, now);
                     ssrc
                 }
                 Rtcp::Bye { ssrcs } => {
-                    ssrcs.iter().for_each(|ssrc| self.members.remove(ssrc));
-                    self.reverse_reconsider(now);
+                    ssrcs
+                        .iter()
+                        .for_each(|ssrc| self.schedule.members.remove(ssrc));
+                    self.schedule.reverse_reconsider(now);
                     continue;
                 }
                 _ => continue,
             };
             if ssrc == self.ssrc {
-                self.members.remove(ssrc);
+                self.schedule.members.remove(ssrc);
                 self.collide();
             }
         }
@@ -253,10 +204,11 @@ impl Reporter {
             }
             key_unit => self.key_unit = Some(key_unit),
         }
-        if idle && self.members.count() > 2 {
+        if idle && self.schedule.members.count() > 2 {
             // Dithering keeps a group from answering all at once; with one
             // peer it is 0 (RFC 4585 §3.4 g, §3.5.2).
-            let dither = self.interval(Duration::ZERO) * 0.5 * self.rng.random::<f64>();
+            let dither =
+                self.schedule.interval(Duration::ZERO) * 0.5 * self.schedule.rng.random::<f64>();
             self.early_from = self.early_from.max(later(now, seconds(dither)));
         }
     }
@@ -266,9 +218,9 @@ impl Reporter {
             return None;
         }
         let next = if self.collided.is_some() {
-            self.tp
+            self.schedule.tp
         } else {
-            self.tn
+            self.schedule.tn
         };
         Some(self.early_at().map_or(next, |early| early.min(next)))
     }
@@ -286,24 +238,19 @@ impl Reporter {
                 ..self.report()
             }
             .write();
-            self.count_size(data.len());
+            self.schedule.count_size(data.len());
             return Some(data);
         }
         self.drop_stale_nacks(now);
-        if now >= self.tn {
-            let heard = self.media_ssrc.filter(|ssrc| self.members.contains(*ssrc));
-            self.members
-                .expire(seconds(self.interval(self.config.min_interval)), now);
-            if heard.is_some_and(|ssrc| !self.members.contains(ssrc)) {
-                self.timed_out = heard;
-            }
-            // Timer reconsideration (RFC 3550 §6.3.6).
-            let tn = later(self.tp, self.random_interval());
-            if tn <= now {
-                return Some(self.send_regular(reception, now));
-            }
-            self.tn = tn;
-            self.pmembers = self.members.count();
+        let heard = self
+            .media_ssrc
+            .filter(|ssrc| self.schedule.members.contains(*ssrc));
+        let due = self.schedule.is_due(now);
+        if heard.is_some_and(|ssrc| !self.schedule.members.contains(ssrc)) {
+            self.timed_out = heard;
+        }
+        if due {
+            return Some(self.send_regular(reception, now));
         }
         if self.early_at().is_some_and(|at| at <= now) {
             return Some(self.send_early(reception, now));
@@ -319,7 +266,7 @@ impl Reporter {
 
     /// The farewell, once, if anything was ever sent (RFC 3550 §6.3.7).
     pub fn bye(&mut self, reception: &Reception, now: Instant) -> Option<Vec<u8>> {
-        let owed = self.enabled() && self.sent && self.members.count() <= BYE_MEMBERS;
+        let owed = self.enabled() && self.sent && self.schedule.members.count() <= BYE_MEMBERS;
         self.left = true;
         if !owed {
             return None;
@@ -336,7 +283,7 @@ impl Reporter {
     }
 
     fn enabled(&self) -> bool {
-        !self.left && self.config.bandwidth.shares().1 > 0.0
+        !self.left && self.schedule.bandwidth.shares().1 > 0.0
     }
 
     fn report(&self) -> Report<'_> {
@@ -358,12 +305,10 @@ impl Reporter {
             ..self.report()
         }
         .write();
-        self.count_size(data.len());
-        (self.sent, self.initial, self.tp) = (true, false, now);
-        self.tn = later(now, self.random_interval());
-        self.pmembers = self.members.count();
+        self.sent = true;
+        self.schedule.handle_sent(data.len(), now);
         // Allowed again, except that the report counts where feedback abounds.
-        let pause = seconds(self.interval(Duration::ZERO));
+        let pause = seconds(self.schedule.interval(Duration::ZERO));
         self.early_from = later(self.early_from, pause).max(now);
         data
     }
@@ -387,9 +332,9 @@ impl Reporter {
             }
             .write()
         };
-        self.count_size(data.len());
+        self.schedule.count_size(data.len());
         self.sent = true;
-        self.early_from = later(now, seconds(self.interval(Duration::ZERO)));
+        self.early_from = later(now, seconds(self.schedule.interval(Duration::ZERO)));
         data
     }
 
@@ -406,7 +351,7 @@ impl Reporter {
 
     fn key_unit_from(&self) -> Instant {
         self.last_key_unit
-            .map_or(self.tp, |last| later(last, KEY_UNIT_INTERVAL))
+            .map_or(self.schedule.tp, |last| later(last, KEY_UNIT_INTERVAL))
     }
 
     fn take_feedback(&mut self, now: Instant) -> Vec<Feedback> {
@@ -453,7 +398,7 @@ impl Reporter {
             received,
             ..prior
         });
-        let sr = self.members.last_sr(ssrc);
+        let sr = self.schedule.members.last_sr(ssrc);
         let lost = reception.cumulative_lost();
         Some(ReportBlock {
             ssrc,
@@ -474,46 +419,6 @@ impl Reporter {
         })
     }
 
-    fn count_size(&mut self, len: usize) {
-        let size = len.saturating_add(LOWER_LAYERS) as f64;
-        self.avg_size = self.avg_size * (15.0 / 16.0) + size / 16.0;
-    }
-
-    /// The calculated interval Td in seconds (RFC 3550 §6.3.1, §A.7).
-    fn interval(&self, min: Duration) -> f64 {
-        let (rs, rr) = self.config.bandwidth.shares();
-        let members = self.members.count() as f64;
-        let senders = self.members.senders() as f64;
-        // Receivers have their share to themselves while the senders are few.
-        let (n, bandwidth) = if senders <= members * rs / (rs + rr) {
-            (members - senders, rr)
-        } else {
-            (members, rs + rr)
-        };
-        (self.avg_size * n / bandwidth).max(min.as_secs_f64())
-    }
-
-    /// The interval T: Td, half of the minimum at first, times 0.5 to 1.5.
-    fn random_interval(&mut self) -> Duration {
-        let min = self.config.min_interval;
-        let td = self.interval(if self.initial { min.mul_f64(0.5) } else { min });
-        seconds(td * self.rng.random_range(0.5..1.5) / COMPENSATION)
-    }
-
-    /// Members left: reports come sooner (RFC 3550 §6.3.4).
-    fn reverse_reconsider(&mut self, now: Instant) {
-        let members = self.members.count();
-        if members >= self.pmembers {
-            return;
-        }
-        let ratio = members as f64 / self.pmembers as f64;
-        let scaled = |span: Duration| seconds(span.as_secs_f64() * ratio);
-        self.tn = later(now, scaled(self.tn.saturating_duration_since(now)));
-        let since = scaled(now.saturating_duration_since(self.tp));
-        self.tp = now.checked_sub(since).unwrap_or(now);
-        self.pmembers = members;
-    }
-
     /// Somebody else uses our source: BYE, and another one (RFC 3550 §8.2).
     fn collide(&mut self) {
         if self.collisions == COLLISIONS {
@@ -529,9 +434,9 @@ impl Reporter {
 
     fn choose_ssrc(&mut self) {
         loop {
-            self.ssrc = self.rng.random();
+            self.ssrc = self.schedule.rng.random();
             let taken = self.config.avoid.contains(&self.ssrc)
-                || self.members.contains(self.ssrc)
+                || self.schedule.members.contains(self.ssrc)
                 || self.media_ssrc == Some(self.ssrc);
             if !taken {
                 break;
@@ -545,15 +450,6 @@ fn fraction_lost(expected: u64, received: u64) -> u8 {
     let lost = expected.saturating_sub(received);
     let fraction = lost.saturating_mul(256).checked_div(expected).unwrap_or(0);
     u8::try_from(fraction).unwrap_or(u8::MAX)
-}
-
-/// A span of floating point seconds, clamped to a day.
-fn seconds(span: f64) -> Duration {
-    Duration::try_from_secs_f64(span.min(86_400.0)).unwrap_or_default()
-}
-
-fn later(instant: Instant, span: Duration) -> Instant {
-    instant.checked_add(span).unwrap_or(instant)
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 use super::super::super::rtcp::Flaw;
+use super::super::super::schedule::LOWER_LAYERS;
 use super::*;
 
 // covers: B-FB-02
@@ -8,7 +9,7 @@ fn feedback_waits_for_the_report_without_avpf() {
     let mut reporter = Reporter::new(config(), start, 1);
     reporter.handle_reception(&received(1), start);
     reporter.feedback(Feedback::Pli, start);
-    assert_eq!(reporter.poll_timeout(), Some(reporter.tn));
+    assert_eq!(reporter.poll_timeout(), Some(reporter.schedule.tn));
     let sent = run(&mut reporter, &mut 1, start, start + 3 * SECOND);
     assert_eq!(
         feedback_of(&sent[0].1),
@@ -146,8 +147,8 @@ fn a_nack_that_could_not_be_sent_in_time_is_dropped() {
     let mut reporter = Reporter::new(config(), start, 1);
     reporter.handle_reception(&received(1), start);
     reporter.feedback(Feedback::Nack(vec![1]), start);
-    reporter.tn = start + 600 * MS;
-    reporter.tp = start - 10 * SECOND;
+    reporter.schedule.tn = start + 600 * MS;
+    reporter.schedule.tp = start - 10 * SECOND;
     let data = reporter.poll(&received(1), start + 600 * MS).unwrap();
     assert!(feedback_of(&data).is_empty());
     // And what waits is bounded.

@@ -151,35 +151,26 @@ fn the_interval_follows_group_size_and_bandwidth() {
     for ssrc in 1000..1099 {
         reporter.handle_compound(&rr(ssrc), start);
     }
-    reporter.avg_size = 90.0;
-    assert_eq!(reporter.interval(Duration::ZERO), 90.0 * 100.0 / 300.0);
+    reporter.schedule.avg_size = 90.0;
+    assert_eq!(
+        reporter.schedule.interval(Duration::ZERO),
+        90.0 * 100.0 / 300.0
+    );
     // The share of receivers is what RR says.
-    reporter.config.bandwidth.rr = Some(8 * 900);
-    reporter.config.bandwidth.rs = Some(8 * 300);
-    assert_eq!(reporter.interval(Duration::ZERO), 90.0 * 100.0 / 900.0);
+    reporter.schedule.bandwidth.rr = Some(8 * 900);
+    reporter.schedule.bandwidth.rs = Some(8 * 300);
+    assert_eq!(
+        reporter.schedule.interval(Duration::ZERO),
+        90.0 * 100.0 / 900.0
+    );
     // When more than RS/(RS+RR) of all send, all share all.
     for ssrc in 1000..1040 {
-        reporter.members.heard_media(ssrc, start);
+        reporter.schedule.members.heard_media(ssrc, start);
     }
-    assert_eq!(reporter.interval(Duration::ZERO), 90.0 * 101.0 / 1200.0);
-}
-
-// covers: B-RTCP-06, B-SDP-16
-#[test]
-fn bandwidth_shares_follow_the_description() {
-    let session = |b| Bandwidth {
-        session: Some(b),
-        ..Default::default()
-    };
-    assert_eq!(session(800_000).shares(), (1250.0, 3750.0));
-    assert_eq!(session(0).shares(), Bandwidth::default().shares());
-    assert_eq!(session(1).shares(), session(MIN_BANDWIDTH).shares());
-    let both = Bandwidth {
-        session: Some(1),
-        rs: Some(800),
-        rr: Some(1600),
-    };
-    assert_eq!(both.shares(), (100.0, 200.0));
+    assert_eq!(
+        reporter.schedule.interval(Duration::ZERO),
+        90.0 * 101.0 / 1200.0
+    );
 }
 
 // covers: B-RTCP-06
@@ -469,7 +460,10 @@ fn media_with_our_ssrc_is_a_collision_but_our_own_echo_is_not() {
     assert_ne!(ssrc, 7);
     let echo = reporter.report().write();
     reporter.handle_compound(&echo, now);
-    assert_eq!((reporter.ssrc(), reporter.members.count()), (ssrc, 1));
+    assert_eq!(
+        (reporter.ssrc(), reporter.schedule.members.count()),
+        (ssrc, 1)
+    );
 }
 
 // covers: B-RTCP-11
@@ -529,12 +523,12 @@ fn bye_of_members_brings_the_report_forward_but_ours_is_not_believed() {
     for ssrc in 100..109 {
         reporter.handle_compound(&rr(ssrc), now);
     }
-    (reporter.pmembers, reporter.tn) = (10, now + 20 * SECOND);
+    (reporter.schedule.pmembers, reporter.schedule.tn) = (10, now + 20 * SECOND);
     for ssrc in 100..105 {
         reporter.handle_compound(&bye(ssrc), now);
     }
-    assert_eq!(reporter.members.count(), 5);
-    let ahead = reporter.tn - now;
+    assert_eq!(reporter.schedule.members.count(), 5);
+    let ahead = reporter.schedule.tn - now;
     assert!(ahead >= 9900 * MS && ahead <= 10_100 * MS, "{ahead:?}");
     let forged = [
         &[0x80, 201, 0, 1, 0, 0, 0, 99, 0x81, 203, 0, 1][..],
@@ -579,7 +573,7 @@ fn ssrcs_of_members_are_avoided() {
         let mut reporter = Reporter::new(config(), now, 5);
         known
             .into_iter()
-            .for_each(|ssrc| reporter.members.heard(ssrc, now));
+            .for_each(|ssrc| reporter.schedule.members.heard(ssrc, now));
         reporter.collide();
         reporter.ssrc()
     };

@@ -128,3 +128,11 @@ pub const OUTBOX: usize = 64 * 1024;
 pub const OUTBOX_STALL: Duration = Duration::from_secs(10);
 /// Punching packets sent while no media has arrived.
 pub const PUNCHES_UNANSWERED: u32 = 20;
+/// Bytes of packets that wait to be sent of one stream: a second of 128 Mbit/s.
+pub const SEND_QUEUE: usize = 16 * 1024 * 1024;
+/// Bytes of sent packets of a stream that are kept for retransmission: half a second of 128 Mbit/s.
+pub const RTX_BYTES: usize = 8 * 1024 * 1024;
+/// The same, in packets: less than half of all sequence numbers, so that each is told from its namesakes.
+pub const RTX_PACKETS: usize = 16_384;
+/// Readers whose last full intra request is remembered.
+pub const FIR_SOURCES: usize = 32;

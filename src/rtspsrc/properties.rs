@@ -8,24 +8,9 @@ use gst::prelude::*;
 use gst_rtsp::RTSPLowerTrans;
 use once_cell::sync::Lazy;
 
-use crate::rtsp::transport::LowerTransport;
-use crate::rtsp::url::{Credentials, SchemeTransport, Url};
+use crate::rtsp::url::{Credentials, Url};
 use crate::session::{Config, DeliveryMode, LINKED_STATICALLY, NtpTimeSource, TimingConfig};
-
-/// Which transport is tried first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
-#[enum_type(name = "GstRtsp2TransportPreference")]
-pub enum TransportPreference {
-    #[default]
-    #[enum_value(name = "TCP interleaved, then UDP, then multicast", nick = "auto")]
-    Auto,
-    #[enum_value(name = "TCP interleaved first", nick = "tcp")]
-    Tcp,
-    #[enum_value(name = "UDP unicast first", nick = "udp")]
-    Udp,
-    #[enum_value(name = "UDP multicast first", nick = "multicast")]
-    Multicast,
-}
+use crate::settings::{self, DEFAULT_USER_AGENT, TransportPreference, parse_port_range};
 
 /// What opens the way for UDP through a NAT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
@@ -77,7 +62,6 @@ pub(super) struct Settings {
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
-const DEFAULT_USER_AGENT: &str = concat!("gst-plugin-rtsp2/", env!("CARGO_PKG_VERSION"));
 
 impl Default for Settings {
     fn default() -> Self {
@@ -171,9 +155,7 @@ impl Settings {
                 return Ok(Change::Credentials);
             }
             "user-agent" => {
-                self.user_agent = get::<Option<String>>(value)?
-                    .filter(|agent| !agent.contains(['\r', '\n', '\0']))
-                    .unwrap_or_else(|| DEFAULT_USER_AGENT.into());
+                self.user_agent = settings::user_agent(get(value)?);
             }
             "port-range" => self.port_range = parse_port_range(get::<Option<&str>>(value)?)?,
             "udp-buffer-size" => self.udp_buffer_size = get(value)?,
@@ -270,32 +252,6 @@ impl Settings {
         })
     }
 
-    /// The allowed lower transports in the order in which they are tried.
-    fn transports(&self, url: &Url) -> Vec<LowerTransport> {
-        let by_scheme = match url.forced_transport() {
-            Some(SchemeTransport::Tcp) => RTSPLowerTrans::TCP,
-            Some(SchemeTransport::Udp) => RTSPLowerTrans::UDP | RTSPLowerTrans::UDP_MCAST,
-            _ => RTSPLowerTrans::all(),
-        };
-        let allowed = self.protocols & by_scheme;
-        let mut order = vec![
-            (LowerTransport::Tcp, RTSPLowerTrans::TCP),
-            (LowerTransport::Udp, RTSPLowerTrans::UDP),
-            (LowerTransport::UdpMulticast, RTSPLowerTrans::UDP_MCAST),
-        ];
-        let first = match self.transport_preference {
-            TransportPreference::Auto | TransportPreference::Tcp => 0,
-            TransportPreference::Udp => 1,
-            TransportPreference::Multicast => 2,
-        };
-        order[..=first].rotate_right(1);
-        order
-            .into_iter()
-            .filter(|(_, flag)| allowed.contains(*flag))
-            .map(|(transport, _)| transport)
-            .collect()
-    }
-
     /// Where presentation times come from.
     pub fn timing(&self) -> TimingConfig {
         TimingConfig {
@@ -314,7 +270,7 @@ impl Settings {
         if url.is_tls() || url.is_tunnel() {
             return Err(format!("{url}: TLS and HTTP tunnels are not supported yet"));
         }
-        let transports = self.transports(url);
+        let transports = settings::transports(self.protocols, self.transport_preference, url);
         if transports.is_empty() {
             return Err(format!(
                 "{url}: the scheme and `protocols` leave no transport; allow one of tcp, udp, udp-mcast"
@@ -355,21 +311,6 @@ impl Settings {
             media: parse_media(&self.media),
         })
     }
-}
-
-/// `min-max`, as `rtspsrc` writes it; both ends belong to the range.
-fn parse_port_range(text: Option<&str>) -> Result<Option<(u16, u16)>, String> {
-    let Some(text) = text.filter(|text| !text.is_empty()) else {
-        return Ok(None);
-    };
-    let wrong = || format!("port-range {text:?} is not of the form min-max with min < max");
-    let (min, max) = text.split_once('-').ok_or_else(wrong)?;
-    let min: u16 = min.trim().parse().map_err(|_| wrong())?;
-    let max: u16 = max.trim().parse().map_err(|_| wrong())?;
-    if min == 0 || min >= max {
-        return Err(wrong());
-    }
-    Ok(Some((min, max)))
 }
 
 /// A list of media types; empty for all.
@@ -575,35 +516,6 @@ pub(super) static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn transports(settings: &Settings, url: &str) -> Vec<LowerTransport> {
-        settings.transports(&Url::parse(url).unwrap())
-    }
-
-    #[test]
-    fn transports_follow_preference_protocols_and_scheme() {
-        use LowerTransport::*;
-        let mut settings = Settings::default();
-        assert_eq!(transports(&settings, "rtsp://h/"), [Tcp, Udp, UdpMulticast]);
-        assert_eq!(transports(&settings, "rtspt://h/"), [Tcp]);
-        assert_eq!(transports(&settings, "rtspu://h/"), [Udp, UdpMulticast]);
-        settings.transport_preference = TransportPreference::Udp;
-        assert_eq!(transports(&settings, "rtsp://h/"), [Udp, Tcp, UdpMulticast]);
-        settings.transport_preference = TransportPreference::Multicast;
-        assert_eq!(transports(&settings, "rtsp://h/"), [UdpMulticast, Tcp, Udp]);
-        settings.protocols = RTSPLowerTrans::UDP;
-        assert_eq!(transports(&settings, "rtsp://h/"), [Udp]);
-        assert_eq!(transports(&settings, "rtspt://h/"), []);
-    }
-
-    #[test]
-    fn a_port_range_is_min_to_max() {
-        assert_eq!(parse_port_range(None), Ok(None));
-        assert_eq!(parse_port_range(Some("3000-3005")), Ok(Some((3000, 3005))));
-        for wrong in ["3000", "0-10", "3005-3000", "a-b", "1-70000"] {
-            assert!(parse_port_range(Some(wrong)).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn media_is_a_list_of_kinds() {

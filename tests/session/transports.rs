@@ -104,6 +104,33 @@ fn a_transport_that_is_refused_is_followed_by_the_next() {
     );
 }
 
+// covers: C-SETUP-08
+#[test]
+fn streams_that_a_server_does_not_mix_all_flow_over_what_suits_them() {
+    let mini = Mini::new(Script {
+        streams: vec![Media::H264, Media::Pcmu],
+        grant: Grant::Unmixed,
+        ..Script::default()
+    });
+    let player = Player::new(&mini.url()).play();
+    player.flows("stream_0", 30);
+    player.flows("stream_1", 30);
+    assert_eq!(transport(&player), "udp");
+    player.has_no_error();
+    player.log(|log| {
+        assert_eq!(log.pads.len(), 2, "one for each");
+        for stream in ["stream_0", "stream_1"] {
+            assert_eq!(log.packets(stream)[0].seq, 65_500, "from one session only");
+        }
+    });
+    assert_eq!(mini.count("TEARDOWN"), 1);
+    // The next time it is asked for first, and nothing has to be done again.
+    let before = mini.count("SETUP");
+    mini.drop_connections();
+    player.told("connection-restored", 1);
+    assert_eq!(mini.count("SETUP"), before + 2);
+}
+
 #[test]
 fn a_refusal_without_another_transport_is_an_error() {
     let mini = Mini::new(Script {

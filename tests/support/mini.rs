@@ -449,6 +449,14 @@ fn set_up(
             .find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='))
     };
     let ssrc = 0x1000 + stream as u32;
+    if script.grant == Grant::Unmixed {
+        let tcp = asked.starts_with("RTP/AVP/TCP");
+        let paths = lock(&connection.paths);
+        let mixed = |path: &Path| matches!(path.way, Way::Tcp(_)) != tcp;
+        if stream == 1 && tcp || paths.iter().flatten().any(mixed) {
+            return None;
+        }
+    }
     let (way, granted) = if asked.starts_with("RTP/AVP/TCP") || script.grant == Grant::Tcp {
         let channel = stream as u8 * 2;
         let text = format!("RTP/AVP/TCP;unicast;interleaved={channel}-{}", channel + 1);

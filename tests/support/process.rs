@@ -113,6 +113,10 @@ impl Server {
         self.process.kill();
     }
 
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
     /// Starts it again where it was.
     pub fn restart(&mut self) {
         let port = self

@@ -21,6 +21,8 @@ pub enum Grant {
     Tcp,
     /// UDP is refused with 461.
     NoUdp,
+    /// The second stream is there over UDP only, and a session has one transport; else 461.
+    Unmixed,
 }
 
 /// How the server behaves; read anew for each request and each packet.

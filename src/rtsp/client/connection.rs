@@ -258,6 +258,7 @@ impl Client {
         match self.step {
             Step::Idle | Step::Options => Phase::Options,
             Step::Describe | Step::Select => Phase::Describe,
+            Step::Announce => Phase::Announce,
             Step::Setup => Phase::Setup,
             Step::Up => Phase::Established,
             Step::Closing | Step::Closed => Phase::Teardown,

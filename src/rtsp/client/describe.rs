@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::common::Common;
 use super::error::{Error, ErrorKind, Phase};
 use super::event::{Event, Granted};
 use super::pending::{Call, Purpose};
 use super::setup::{Stream, StreamState};
-use super::{Client, Step};
+use super::{Client, Intent, Step};
 use crate::rtsp::message::{Headers, Method, Request, Response, Version};
 use crate::rtsp::sdp;
 use crate::rtsp::transport::LowerTransport;
@@ -19,16 +20,32 @@ pub(super) struct Presentation {
     pub base: String,
     /// The rule by which this server joins base and control.
     pub join: Join,
-    pub join_switched: bool,
+    /// The rules to try when that one leads nowhere.
+    pub other_joins: &'static [Join],
     pub streams: Vec<Stream>,
     /// What worked for one stream is the first choice for the next.
     pub preferred: Option<LowerTransport>,
     /// Another transport was tried for a status that is not about transports.
     pub fallback_used: bool,
+    pub common: Common,
     pub first_error: Option<Error>,
 }
 
 impl Presentation {
+    pub fn new(sdp: Arc<sdp::Session>, base: String, other_joins: &'static [Join]) -> Self {
+        Self {
+            sdp,
+            base,
+            join: Join::Append,
+            other_joins,
+            streams: Vec::new(),
+            preferred: None,
+            fallback_used: false,
+            common: Common::Untried,
+            first_error: None,
+        }
+    }
+
     /// Session-level control, else the base (RFC 2326 §C.1.1, §C.3).
     pub fn aggregate_url(&self) -> String {
         wire_url(
@@ -66,8 +83,8 @@ fn wire_url(url: String) -> String {
 impl Client {
     pub(super) fn send_options(&mut self, now: Instant) {
         if self.skip_options {
-            self.step = Step::Describe;
-            return self.send_describe(now);
+            self.options_done();
+            return self.advance(now);
         }
         if !self.ready_link() {
             return;
@@ -82,7 +99,7 @@ impl Client {
         self.send(Purpose::Options, request, now);
     }
 
-    /// Whatever the answer, DESCRIBE is worth a try, unless the version is refused.
+    /// Whatever the answer, DESCRIBE or ANNOUNCE is worth a try, unless the version is refused.
     pub(super) fn on_options(&mut self, call: Call, response: Response, now: Instant) {
         if matches!(response.status, 407 | 505) {
             return self.fail(self.refused(&call, &response), now);
@@ -94,7 +111,14 @@ impl Client {
         } else {
             self.quirk("options-refused");
         }
-        self.step = Step::Describe;
+        self.options_done();
+    }
+
+    fn options_done(&mut self) {
+        self.step = match self.config.intent {
+            Intent::Play => Step::Describe,
+            Intent::Record => Step::Announce,
+        };
     }
 
     pub(super) fn send_describe(&mut self, now: Instant) {
@@ -141,16 +165,11 @@ impl Client {
         if let Some(quirk) = quirk {
             self.quirk(quirk);
         }
-        self.presentation = Some(Presentation {
-            sdp: sdp.clone(),
-            base: base.clone(),
-            join: Join::Append,
-            join_switched: false,
-            streams: Vec::new(),
-            preferred: None,
-            fallback_used: false,
-            first_error: None,
-        });
+        self.presentation = Some(Presentation::new(
+            sdp.clone(),
+            base.clone(),
+            &[Join::Rfc3986],
+        ));
         self.step = Step::Select;
         self.emit(Event::Described { sdp, base });
     }
@@ -248,8 +267,8 @@ pub(super) fn cleanup(request: &Request, id: &str) -> Option<Request> {
     Some(request)
 }
 
-/// Why this client cannot play a media.
-fn unusable(media: &sdp::Media) -> Option<String> {
+/// Why this client can neither play nor record a media.
+pub(super) fn unusable(media: &sdp::Media) -> Option<String> {
     if let Err(why) = &media.usable {
         return Some(why.clone());
     }

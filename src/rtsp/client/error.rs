@@ -34,7 +34,7 @@ pub enum ErrorKind {
     SessionLost,
     /// The server ended the session by a TEARDOWN of its own.
     ServerTeardown,
-    /// There is no media that this client can play.
+    /// There is no media that this client can play or publish.
     Unsupported,
     /// A redirect that leads nowhere or must not be followed.
     Redirect,
@@ -63,12 +63,15 @@ impl ErrorKind {
         }
     }
 
-    fn hint(self) -> Option<&'static str> {
+    fn hint(self, phase: Phase) -> Option<&'static str> {
         Some(match self {
+            ErrorKind::Settings if matches!(phase, Phase::Announce | Phase::Record) => {
+                "the server may not let clients publish here"
+            }
             ErrorKind::Connect => "check address, port and network",
             ErrorKind::NotFound => "check the path of the URL",
             ErrorKind::NotAuthorized => "check user name and password",
-            ErrorKind::Forbidden => "this user may not see that stream",
+            ErrorKind::Forbidden => "this user has no right to that stream",
             ErrorKind::Busy => "the server has no room now, try again later",
             ErrorKind::NoTransport => "allow more transports",
             ErrorKind::Timeout => "the server does not answer",
@@ -81,8 +84,9 @@ impl ErrorKind {
 }
 
 /// For statuses that say more than their kind.
-fn status_hint(status: u16) -> Option<&'static str> {
+fn status_hint(status: u16, phase: Phase) -> Option<&'static str> {
     Some(match status {
+        405 | 501 if matches!(phase, Phase::Announce | Phase::Record) => return None,
         405 | 501 => "the server cannot do this; it may be no server to play from",
         451 | 456..=458 => "the server refuses a parameter of the request",
         455 => "the server is not in the state for this",
@@ -101,8 +105,10 @@ pub enum Phase {
     Connect,
     Options,
     Describe,
+    Announce,
     Setup,
     Play,
+    Record,
     Pause,
     /// All set up: keep-alives, parameters, requests of the server.
     Established,
@@ -116,8 +122,10 @@ impl Phase {
             Phase::Connect => "connect",
             Phase::Options => "options",
             Phase::Describe => "describe",
+            Phase::Announce => "announce",
             Phase::Setup => "setup",
             Phase::Play => "play",
+            Phase::Record => "record",
             Phase::Pause => "pause",
             Phase::Established => "established",
             Phase::Teardown => "teardown",
@@ -196,8 +204,8 @@ impl fmt::Display for Error {
         if !self.message.is_empty() {
             write!(f, ": {}", self.message)?;
         }
-        let hint = self.status.and_then(status_hint);
-        if let Some(hint) = hint.or_else(|| self.kind.hint()) {
+        let hint = self.status.and_then(|status| status_hint(status, self.phase));
+        if let Some(hint) = hint.or_else(|| self.kind.hint(self.phase)) {
             write!(f, " ({hint})")?;
         }
         Ok(())

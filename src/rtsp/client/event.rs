@@ -42,7 +42,7 @@ pub enum Event {
         lower: LowerTransport,
         channels: (u8, u8),
     },
-    /// From now on media can arrive.
+    /// From now on media can arrive. (What is recorded is sent from `Recording` on.)
     MediaSetUp {
         media: usize,
         granted: Granted,
@@ -62,7 +62,13 @@ pub enum Event {
         scale: Option<f64>,
         speed: Option<f64>,
     },
+    /// The server takes media from now on. `location` is where it records to, if it says so;
+    /// redacted.
+    Recording {
+        location: Option<String>,
+    },
     /// `remote` is false when the server cannot pause: it sends on, and what comes is to be dropped.
+    /// A recording client sends nothing either way.
     Paused {
         remote: bool,
     },
@@ -72,6 +78,8 @@ pub enum Event {
         to: LowerTransport,
         why: String,
     },
+    /// All that was set up is void, and is set up anew on the same connection.
+    SetUpAgain,
     /// All that was set up is void. `to` is redacted.
     Redirected {
         to: String,
@@ -105,7 +113,7 @@ pub struct Granted {
     pub path: Path,
 }
 
-/// Where the media comes from.
+/// Where the media comes from, or goes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Path {
     Tcp {
@@ -113,7 +121,7 @@ pub enum Path {
         rtcp: Option<u8>,
     },
     Udp {
-        /// The expected source.
+        /// The expected source. Where to record to: the server itself, and `rtp` is known.
         server: IpAddr,
         /// None: any port of that address.
         rtp: Option<u16>,

@@ -6,10 +6,15 @@
 //! is to be called until it is empty, and [`Client::handle_timeout`] at [`Client::poll_timeout`].
 //! The layer above reconnects by making a new client.
 //!
+//! With [`Intent::Record`] it publishes: ANNOUNCE takes the place of DESCRIBE and RECORD that of
+//! PLAY (`announce.rs`, `record.rs`); all the rest is the same.
+//!
 //! Session-changing requests go out one at a time (RFC 2326 §9.1): `Client::advance` looks at
 //! what is reached and wished for, and sends the next one when none is open. So a request is
 //! repeated with other parameters by changing the state and advancing again.
 
+mod announce;
+mod common;
 mod connection;
 mod describe;
 mod error;
@@ -19,6 +24,7 @@ mod keepalive;
 mod methods;
 mod pending;
 mod play;
+mod record;
 mod redirect;
 mod request;
 mod server_request;
@@ -34,6 +40,7 @@ use std::time::{Duration, Instant};
 pub use error::{Error, ErrorKind, Phase};
 pub use event::{Event, Granted, Output, Path};
 
+use self::announce::Announcement;
 use self::describe::Presentation;
 use self::keepalive::KeepAlive;
 use self::methods::Methods;
@@ -48,10 +55,21 @@ use crate::rtsp::session_header::SessionHeader;
 use crate::rtsp::transport::LowerTransport;
 use crate::rtsp::url::{Credentials, Url};
 
-/// What to play and how.
+/// What is done with the presentation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Intent {
+    /// DESCRIBE it and PLAY it.
+    #[default]
+    Play,
+    /// ANNOUNCE it and RECORD to it.
+    Record,
+}
+
+/// What to play or record to, and how.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub url: Url,
+    pub intent: Intent,
     /// Used instead of those in the URL.
     pub credentials: Option<Credentials>,
     pub user_agent: String,
@@ -79,6 +97,7 @@ impl Config {
     pub fn new(url: Url) -> Self {
         Self {
             url,
+            intent: Intent::Play,
             credentials: None,
             user_agent: String::new(),
             transports: vec![
@@ -105,6 +124,14 @@ pub enum State {
     Init,
     Ready,
     Playing,
+    Recording,
+}
+
+impl State {
+    /// Whether media is sent.
+    fn is_running(self) -> bool {
+        matches!(self, State::Playing | State::Recording)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +150,8 @@ enum Step {
     Describe,
     /// `select` is awaited.
     Select,
+    /// Until the answer to ANNOUNCE; at first `announce` is awaited.
+    Announce,
     Setup,
     Up,
     /// The answer to TEARDOWN is awaited.
@@ -132,6 +161,7 @@ enum Step {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wish {
+    /// Or to record.
     Play,
     Pause,
 }
@@ -172,8 +202,9 @@ pub struct Client {
     redirect_at: Option<(Instant, String)>,
 
     methods: Methods,
+    announcement: Option<Announcement>,
     presentation: Option<Presentation>,
-    /// A SETUP was accepted and the session not ended since.
+    /// A SETUP was accepted (or ANNOUNCE, with an identifier) and the session not ended since.
     established: bool,
     /// Missing although established where the server gave no identifier.
     session: Option<SessionHeader>,
@@ -214,6 +245,7 @@ impl Client {
             redirects: Chain::new(&url),
             redirect_at: None,
             methods: Methods::default(),
+            announcement: None,
             presentation: None,
             established: false,
             session: None,
@@ -242,13 +274,13 @@ impl Client {
         }
     }
 
-    /// Wishes to play, now or as soon as all is set up.
+    /// Wishes to play or to record, now or as soon as all is set up.
     pub fn play(&mut self, now: Instant) {
         let pausing = self
             .calls
             .any(|purpose| matches!(purpose, Purpose::Pause { .. }));
-        if self.wish == Some(Wish::Pause) && self.state == State::Playing && !pausing {
-            // PAUSE never went out: the server plays on, and `Playing` is told again.
+        if self.wish == Some(Wish::Pause) && self.state.is_running() && !pausing {
+            // PAUSE never went out: the server goes on, and `Playing` or `Recording` is told again.
             self.playback.paused_locally = true;
         }
         self.wish = Some(Wish::Play);
@@ -373,6 +405,7 @@ impl Client {
             Step::Idle | Step::Select | Step::Closing | Step::Closed => {}
             Step::Options => self.send_options(now),
             Step::Describe => self.send_describe(now),
+            Step::Announce => self.send_announce(now),
             Step::Setup => self.next_setup(now),
             Step::Up => self.follow_wish(now),
         }

@@ -17,11 +17,15 @@ pub(super) enum Purpose {
     Cleanup,
     Options,
     Describe,
+    Announce,
     Setup {
         stream: usize,
     },
     /// `stream` is None under aggregate control.
     Play {
+        stream: Option<usize>,
+    },
+    Record {
         stream: Option<usize>,
     },
     Pause {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::error::Error;
 use super::event::Event;
 use super::pending::{Call, Purpose};
-use super::{Client, State, Wish};
+use super::{Client, Intent, State, Wish};
 use crate::rtsp::message::{Method, Response};
 use crate::rtsp::range::{Range, parse_decimal};
 use crate::rtsp::rtp_info::{self, RtpInfo};
@@ -40,17 +40,23 @@ impl Client {
     /// Only the last wish counts; what came between was never asked for.
     pub(super) fn follow_wish(&mut self, now: Instant) {
         match (self.wish, self.state) {
-            (Some(Wish::Play), State::Ready) => self.send_play(now),
-            (Some(Wish::Play), State::Playing) if self.playback.paused_locally => {
+            (Some(Wish::Play), State::Ready) => match self.config.intent {
+                Intent::Play => self.send_play(now),
+                Intent::Record => self.send_record(now),
+            },
+            (Some(Wish::Play), state) if state.is_running() && self.playback.paused_locally => {
                 self.playback.paused_locally = false;
-                self.emit(Event::Playing {
-                    range: None,
-                    info: Vec::new(),
-                    scale: None,
-                    speed: None,
+                self.emit(match self.config.intent {
+                    Intent::Play => Event::Playing {
+                        range: None,
+                        info: Vec::new(),
+                        scale: None,
+                        speed: None,
+                    },
+                    Intent::Record => Event::Recording { location: None },
                 });
             }
-            (Some(Wish::Pause), State::Playing) if !self.playback.paused_locally => {
+            (Some(Wish::Pause), state) if state.is_running() && !self.playback.paused_locally => {
                 self.send_pause(now)
             }
             _ => {}
@@ -225,7 +231,7 @@ impl Client {
         }
     }
 
-    /// The server plays on and is kept alive; its media is dropped.
+    /// The session goes on and is kept alive; its media is dropped.
     pub(super) fn pause_locally(&mut self, error: Option<Error>) {
         if let Some(error) = error {
             self.warn(error.to_string());
@@ -235,8 +241,8 @@ impl Client {
         self.emit(Event::Paused { remote: false });
     }
 
-    /// The URL for the next PLAY or PAUSE, and whose it is.
-    fn control_target(&self) -> (Option<usize>, String) {
+    /// The URL for the next PLAY, RECORD or PAUSE, and whose it is.
+    pub(super) fn control_target(&self) -> (Option<usize>, String) {
         if self.playback.per_stream
             && let Some(presentation) = &self.presentation
         {
@@ -256,7 +262,7 @@ impl Client {
         (None, self.aggregate_url())
     }
 
-    fn round_is_done(&mut self, stream: Option<usize>) -> bool {
+    pub(super) fn round_is_done(&mut self, stream: Option<usize>) -> bool {
         let streams = self
             .presentation
             .as_ref()
@@ -270,7 +276,7 @@ impl Client {
     }
 
     /// From aggregate to per-stream control or back, once (RFC 2326 §11.3.10, §C.3).
-    fn switch_control(&mut self, status: u16) -> bool {
+    pub(super) fn switch_control(&mut self, status: u16) -> bool {
         let aggregate = self.aggregate_url();
         let differs = self.presentation.as_ref().is_some_and(|presentation| {
             presentation.granted().any(|(index, _)| {

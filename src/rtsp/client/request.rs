@@ -196,8 +196,10 @@ impl Client {
             }
             Purpose::Options => self.on_options(call, response, now),
             Purpose::Describe => self.on_describe(call, response, now),
+            Purpose::Announce => self.on_announce(call, response, now),
             Purpose::Setup { stream } => self.on_setup(stream, call, response, now),
             Purpose::Play { stream } => self.on_play(stream, call, response, now),
+            Purpose::Record { stream } => self.on_record(stream, call, response, now),
             Purpose::Pause { stream } => self.on_pause(stream, call, response, now),
             Purpose::KeepAlive { verify } => self.on_keep_alive(verify, call, response, now),
             Purpose::Teardown => {}
@@ -279,14 +281,19 @@ impl Client {
                 self.skip_options = true;
                 self.disconnect();
             }
-            Purpose::Describe | Purpose::Setup { .. } if !self.repeated && !self.established => {
+            // A new connection knows nothing of what was announced on the old one.
+            Purpose::Describe | Purpose::Setup { .. }
+                if !self.repeated && !self.established && self.announcement.is_none() =>
+            {
                 self.repeated = true;
                 call.repeated = true;
                 self.resend_on_new_connection(call);
             }
-            Purpose::Describe | Purpose::Setup { .. } | Purpose::Play { .. } => {
-                self.fail(error, now)
-            }
+            Purpose::Describe
+            | Purpose::Announce
+            | Purpose::Setup { .. }
+            | Purpose::Play { .. }
+            | Purpose::Record { .. } => self.fail(error, now),
             Purpose::Pause { .. } => self.pause_locally(Some(error)),
             Purpose::KeepAlive { verify: true } => {
                 self.lose(Error {
@@ -320,8 +327,10 @@ impl Client {
             Purpose::Cleanup | Purpose::Teardown => Phase::Teardown,
             Purpose::Options => Phase::Options,
             Purpose::Describe => Phase::Describe,
+            Purpose::Announce => Phase::Announce,
             Purpose::Setup { .. } => Phase::Setup,
             Purpose::Play { .. } => Phase::Play,
+            Purpose::Record { .. } => Phase::Record,
             Purpose::Pause { .. } => Phase::Pause,
             Purpose::KeepAlive { .. } | Purpose::User(_) => Phase::Established,
         }

@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
+use super::common::Common;
 use super::describe::{Presentation, cleanup};
 use super::error::{Error, ErrorKind, Phase};
 use super::event::{Event, Granted, Path};
-use super::grant::{Asked, Quirks, judge};
+use super::grant::{Asked, Quirks, echoes_tcp, judge};
 use super::pending::{Call, Purpose};
-use super::{Client, Link, State, Step};
+use super::{Client, Intent, Link, State, Step};
 use crate::rtsp::message::{Method, Response};
 use crate::rtsp::sdp;
 use crate::rtsp::session_header;
@@ -24,8 +25,10 @@ pub(super) struct Stream {
     pub group: Option<(IpAddr, Option<u8>)>,
     pub port: u16,
     pub state: StreamState,
-    /// Transports that were refused.
+    /// Transports that cannot be had, here or there.
     pub tried: Vec<LowerTransport>,
+    /// Those of them that the server refused.
+    pub refused: Vec<LowerTransport>,
     pub error: Option<Error>,
 }
 
@@ -48,6 +51,7 @@ impl Stream {
             port: media.port,
             state: StreamState::Waiting,
             tried: Vec::new(),
+            refused: Vec::new(),
             error: None,
         }
     }
@@ -58,6 +62,32 @@ impl Stream {
 }
 
 impl Presentation {
+    /// Whether the next SETUP is the first of all: then what is refused may be more than the
+    /// stream.
+    fn is_first_setup(&self) -> bool {
+        matches!(self.common, Common::Untried) && self.granted().next().is_none()
+    }
+
+    /// Another rule to join base and control, each once (RFC 7826 §D.1.1). False: none leads to
+    /// another URL.
+    fn next_join(&mut self, index: usize) -> bool {
+        let Some(stream) = self.streams.get(index) else {
+            return false;
+        };
+        let now = self.stream_url(stream, self.join);
+        let differs = |join: &Join| {
+            let url = self.stream_url(stream, *join);
+            url.is_some() && url != now
+        };
+        let mut others = self.other_joins.iter();
+        let Some(next) = others.find(|join| differs(join)) else {
+            return false;
+        };
+        self.join = *next;
+        self.other_joins = others.as_slice();
+        true
+    }
+
     /// What to try next: the one that worked before, then those allowed in their order.
     fn next_transport(
         &self,
@@ -127,7 +157,10 @@ impl Client {
                 }
             }
             StreamState::Offered(offer) => {
-                let transport = offer.to_header(stream.profile);
+                let mut transport = offer.to_header(stream.profile);
+                if self.config.intent == Intent::Record {
+                    transport.push_str(";mode=record");
+                }
                 let url = presentation.stream_url(stream, presentation.join);
                 let Some(url) = url.filter(|_| self.ready_link()) else {
                     return;
@@ -180,21 +213,16 @@ impl Client {
             return self.on_setup_accepted(index, call, response, now);
         }
         let lower = offer.lower_transport();
-        let first = !self.established;
+        let first = presentation.is_first_setup();
+        let refused_before = !stream.refused.is_empty();
         let error = Error::refused(Phase::Setup, &Method::Setup, &call.request.uri, &response);
         match response.status {
             461..=463 => {
                 self.next_transport(index, lower, transport_refused(&response), Some(error))
             }
-            // The other rule to join base and control (RFC 7826 §D.1.1).
             400 | 404
-                if first
-                    && !self.config.append_control
-                    && !presentation.join_switched
-                    && has_other_url(presentation, stream) =>
+                if first && !self.config.append_control && presentation.next_join(index) =>
             {
-                presentation.join_switched = true;
-                presentation.join = Join::Rfc3986;
                 self.quirk("control-url-refused");
             }
             400 | 405 | 406 | 415 | 500 | 501 if first && !presentation.fallback_used => {
@@ -204,6 +232,10 @@ impl Client {
                 self.next_transport(index, lower, transport_refused(&response), Some(error));
             }
             413 | 414 | 416 if self.config.blocksize > 0 => self.config.blocksize = 0,
+            // Also said of a mix of transports.
+            400 | 406 | 455 if refused_before && !first => {
+                self.next_transport(index, lower, transport_refused(&response), Some(error))
+            }
             _ => {
                 if first {
                     presentation.join = Join::Append;
@@ -237,8 +269,18 @@ impl Client {
         let StreamState::Offered(offer) = &stream.state else {
             return;
         };
+        if self.config.intent == Intent::Record
+            && self.config.transports.contains(&LowerTransport::Udp)
+            && !stream.tried.contains(&LowerTransport::Udp)
+            && echoes_tcp(&response.headers)
+        {
+            self.quirk("udp-ports-for-tcp");
+            let why = "the server opens UDP ports for it".to_string();
+            return self.next_transport(index, LowerTransport::Tcp, why, None);
+        }
         let mut quirks = Quirks::new();
         let asked = Asked {
+            intent: self.config.intent,
             offer,
             profile: stream.profile,
             peer,
@@ -341,6 +383,9 @@ impl Client {
             return;
         };
         stream.tried.push(from);
+        if error.is_some() {
+            stream.refused.push(from);
+        }
         stream.error = error.or(stream.error.take());
         stream.state = StreamState::Waiting;
         let Some(stream) = presentation.streams.get(index) else {
@@ -367,11 +412,17 @@ impl Client {
         let url = presentation.base.clone();
         let error =
             error.unwrap_or_else(|| Error::new(ErrorKind::NoTransport, Phase::Setup, &url, ""));
-        self.give_up(index, error.because(why), now);
+        let error = error.because(why);
+        if !self.try_common_transport(index, &error, now) {
+            self.give_up(index, error, now);
+        }
     }
 
     /// One stream less; but what the first meets, the others would meet too.
     pub(super) fn give_up(&mut self, index: usize, error: Error, now: Instant) {
+        if self.leave_common_transport(index, now) {
+            return;
+        }
         let for_all = matches!(
             error.kind,
             ErrorKind::NotAuthorized
@@ -383,6 +434,10 @@ impl Client {
         if index == 0 && for_all {
             return self.fail(error, now);
         }
+        self.skip(index, error);
+    }
+
+    pub(super) fn skip(&mut self, index: usize, error: Error) {
         let Some(presentation) = self.presentation.as_mut() else {
             return;
         };
@@ -437,9 +492,4 @@ fn transport_refused(response: &Response) -> String {
         response.status,
         super::error::printable(&response.reason)
     )
-}
-
-fn has_other_url(presentation: &Presentation, stream: &Stream) -> bool {
-    let other = presentation.stream_url(stream, Join::Rfc3986);
-    other.is_some() && other != presentation.stream_url(stream, Join::Append)
 }

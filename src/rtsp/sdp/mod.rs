@@ -1,4 +1,4 @@
-//! Session descriptions (SDP, RFC 8866) as a receiver reads them.
+//! Session descriptions (SDP, RFC 8866) as a receiver reads them, and as a publisher writes them.
 //!
 //! The parser is lenient: one bad line costs at most the media section that it
 //! stands in, and that section keeps its index. Attributes are kept as text
@@ -9,6 +9,7 @@ mod parse;
 mod payload;
 #[cfg(test)]
 mod tests;
+pub mod write;
 
 use std::net::IpAddr;
 

@@ -13,12 +13,20 @@ pub enum Join {
     Append,
     /// The reference resolution of RFC 3986 §5.2.
     Rfc3986,
+    /// As `Append`, but a query of the base stays the end.
+    BeforeQuery,
+    /// As `Append`, but a query of the base is left out, also where the base itself is named.
+    WithoutQuery,
 }
 
 /// The URL that an `a=control` names. No control, an empty one and `*` name
 /// the base itself (RFC 2326 §C.1.1).
 pub fn resolve_control(base: &str, control: Option<&str>, join: Join) -> Result<String, UrlError> {
     let base = clean(base)?;
+    let base = match join {
+        Join::WithoutQuery => base.split_once('?').map_or(base, |(before, _)| before),
+        _ => base,
+    };
     let (scheme, rest) = split_scheme(base).ok_or(UrlError::NoScheme)?;
     let control = without_fragment(clean(control.unwrap_or_default())?);
     if control.is_empty() || control == "*" {
@@ -29,10 +37,15 @@ pub fn resolve_control(base: &str, control: Option<&str>, join: Join) -> Result<
         absolute(control)?
     } else if control.starts_with("//") {
         return Err(UrlError::NetworkPath);
-    } else if join == Join::Append {
+    } else if join != Join::Rfc3986 {
         let base = without_fragment(base);
+        let (base, query) = match base.find('?').filter(|_| join == Join::BeforeQuery) {
+            Some(at) => base.split_at_checked(at).unwrap_or((base, "")),
+            None => (base, ""),
+        };
         let base = base.strip_suffix('/').unwrap_or(base);
-        format!("{base}/{}", control.strip_prefix('/').unwrap_or(control))
+        let control = control.strip_prefix('/').unwrap_or(control);
+        format!("{base}/{control}{query}")
     } else {
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at_checked(end).ok_or(UrlError::Authority)?;

@@ -252,6 +252,28 @@ fn redaction_hides_user_information_in_any_text() {
 }
 
 #[test]
+fn a_control_may_go_before_the_query_or_replace_it() {
+    // covers: C-URL-12
+    for (base, control, url) in [
+        (
+            "rtsp://h/p?t=x/y&z",
+            "streamid=0",
+            "rtsp://h/p/streamid=0?t=x/y&z",
+        ),
+        ("rtsp://h/p/?t", "/streamid=0", "rtsp://h/p/streamid=0?t"),
+        ("rtsp://h?t", "streamid=0", "rtsp://h/streamid=0?t"),
+        ("rtsp://h/p", "streamid=0", "rtsp://h/p/streamid=0"),
+        ("rtsp://h/p?t", "*", "rtsp://h/p?t"),
+        ("rtsp://h/p?t", "rtsp://g/a", "rtsp://g/a"),
+    ] {
+        let joined = resolve_control(base, Some(control), Join::BeforeQuery);
+        assert_eq!(joined.as_deref(), Ok(url));
+        let joined = resolve_control(base, Some(control), Join::WithoutQuery);
+        assert_eq!(joined.as_deref(), Ok(url.split('?').next().unwrap()));
+    }
+}
+
+#[test]
 fn control_urls_match_the_vectors() {
     // covers: C-URL-09 C-URL-10 C-URL-11 C-URL-12 C-URL-05
     for (base, control, append, rfc) in [

@@ -53,21 +53,18 @@ impl Task {
             Event::TransportSwitched { from, to, why } => {
                 self.transport_switched(from, to, why);
             }
+            Event::SetUpAgain => {
+                self.void_set_up();
+                self.drop_unpresented();
+            }
             Event::Redirected { to } => {
-                // All that was set up is void; silence is not counted meanwhile.
-                self.close_paths();
-                self.group.restart();
-                if let Some(attempt) = &mut self.attempt {
-                    attempt.playing_since = None;
-                    attempt.session = None;
-                    attempt.no_sockets = None;
-                    attempt.pairs.clear();
-                }
+                self.void_set_up();
                 self.tell("redirected", move |message| message.set("location", to));
             }
             Event::Quirk(name) => self.quirk(name),
             Event::ServerRequest { method } => gst::debug!(CAT, "the server sent {method}"),
-            Event::Reply { .. } => {}
+            // Of a client that records.
+            Event::Recording { .. } | Event::Reply { .. } => {}
             Event::Warning(text) => gst::warning!(CAT, "{}: {text}", self.config.url),
             Event::SessionLost(error) | Event::Failed(error) => self.session_lost(&error, now),
             Event::Closed => {
@@ -92,6 +89,18 @@ impl Task {
         if new {
             gst::info!(CAT, "{}: quirk {name}", self.config.url);
             self.tell("quirk", move |message| message.set("name", name));
+        }
+    }
+
+    /// All that was set up is void; silence is not counted meanwhile.
+    fn void_set_up(&mut self) {
+        self.close_paths();
+        self.group.restart();
+        if let Some(attempt) = &mut self.attempt {
+            attempt.playing_since = None;
+            attempt.session = None;
+            attempt.no_sockets = None;
+            attempt.pairs.clear();
         }
     }
 

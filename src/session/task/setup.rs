@@ -61,12 +61,7 @@ impl Task {
             let duration = range.as_ref().and_then(|range| range.duration());
             stats.duration = duration.map(gst::ClockTime::from_nseconds);
         });
-        if !self.streams.iter().any(|stream| stream.presented) {
-            // A start that failed before its pads were shown: all is chosen anew.
-            for stream in self.streams.drain(..) {
-                stream.shared.delivery.close();
-            }
-        }
+        self.drop_unpresented();
         let Some(attempt) = &mut self.attempt else {
             return;
         };
@@ -87,6 +82,15 @@ impl Task {
         let media = self.match_streams(&sdp, wanted.iter().map(|(index, _)| *index).collect());
         if let Some(attempt) = &mut self.attempt {
             attempt.client.select(&media, now);
+        }
+    }
+
+    /// What was set up before any pad was shown is made anew.
+    pub(super) fn drop_unpresented(&mut self) {
+        if !self.streams.iter().any(|stream| stream.presented) {
+            for stream in self.streams.drain(..) {
+                stream.shared.delivery.close();
+            }
         }
     }
 

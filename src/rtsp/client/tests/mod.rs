@@ -1,8 +1,10 @@
 //! The client against a scripted server, on a virtual clock.
 
+mod common;
 mod keepalive;
 mod play;
 mod random;
+mod record;
 mod server;
 mod session;
 mod setup;

@@ -68,13 +68,17 @@ proptest! {
     fn any_sequence_of_inputs_is_survived(
         inputs in prop::collection::vec(input(), 0..40),
         connect in any::<bool>(),
+        record in any::<bool>(),
         start in any::<u32>(),
     ) {
         let credentials = Some(Credentials { user: "u".into(), password: "p".into() });
-        let mut peer = Peer::new(Config { credentials, initial_cseq: start, ..tcp() });
+        let intent = if record { Intent::Record } else { Intent::Play };
+        let mut peer = Peer::new(Config { intent, credentials, initial_cseq: start, ..tcp() });
         peer.auto_connect = connect;
         peer.client.config.wall_clock = Some((peer.now, 0));
         peer.start();
+        peer.client.announce(TWO_STREAMS.into(), peer.now);
+        peer.pump();
         for input in inputs {
             match input {
                 Input::Answer(status, headers, body) => {

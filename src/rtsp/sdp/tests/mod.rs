@@ -1,4 +1,5 @@
 mod attributes;
+mod write;
 
 use std::fmt::Write as _;
 
