@@ -542,6 +542,7 @@ impl Ingest {
                 .set_sync_offset(self.shared.offset.load(Relaxed), mode);
         }
         let mut outputs = std::mem::take(&mut self.outputs);
+        let changed = !outputs.is_empty();
         for output in outputs.drain(..) {
             match output {
                 Output::Packet(packet) => self.add(packet),
@@ -559,7 +560,7 @@ impl Ingest {
         }
         self.outputs = outputs;
         self.close_burst();
-        self.publish();
+        self.publish(changed);
         if !self.anchor_used {
             self.use_anchor();
         }
@@ -583,14 +584,18 @@ impl Ingest {
         }
     }
 
-    fn publish(&mut self) {
+    /// What was given up without a packet counts too.
+    fn publish(&mut self, changed: bool) {
         let rtp = std::mem::take(&mut self.seen_rtp);
-        if rtp | std::mem::take(&mut self.seen) {
+        let seen = std::mem::take(&mut self.seen);
+        if rtp | seen {
             let now = monotonic();
             self.shared.last_seen.store(now, Release);
             if rtp {
                 self.shared.last_rtp.store(now, Release);
             }
+        }
+        if rtp | seen | changed {
             lock(&self.shared.reception).current = self.receiver.reception();
         }
     }

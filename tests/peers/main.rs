@@ -1,6 +1,9 @@
 //! `rtspsrc2` against peers that we did not write: gst-rtsp-server, VLC,
 //! playbin, uridecodebin, muxers and gst-launch.
 
+#[path = "../support/netns.rs"]
+#[allow(dead_code)] // the tests of networks use the rest
+mod netns;
 #[path = "../support/plugin.rs"]
 mod plugin;
 #[path = "../support/process.rs"]

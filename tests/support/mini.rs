@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStr
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::*};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 pub use super::script::*;
 use super::wire::{self, Incoming};
@@ -30,6 +30,8 @@ struct Shared {
     address: SocketAddrV4,
     /// When all media clocks were 0.
     start: Instant,
+    /// The same on the clock that sender reports are of.
+    started: SystemTime,
 }
 
 /// One connection, and the session that was set up over it.
@@ -47,8 +49,10 @@ struct Path {
     seq: u16,
     ssrc: u32,
     frames: u64,
+    sent: u64,
     /// The time of the next frame, if a reply to PLAY has said it.
     announced: Option<u32>,
+    reported: Option<Instant>,
 }
 
 enum Way {
@@ -102,6 +106,7 @@ impl Mini {
             stop: AtomicBool::new(false),
             address,
             start: Instant::now(),
+            started: SystemTime::now(),
         });
         let (accepting, sending) = (shared.clone(), shared.clone());
         let threads = vec![
@@ -119,6 +124,16 @@ impl Mini {
         self.shared.address
     }
 
+    /// When what has this RTP time was captured.
+    pub fn captured(&self, rtp: u32, media: Media) -> Instant {
+        self.shared.start + wire::media_span(rtp, media)
+    }
+
+    /// The same as NTP time in nanoseconds.
+    pub fn captured_ntp(&self, rtp: u32, media: Media) -> u64 {
+        wire::ntp_nanos(self.shared.started + wire::media_span(rtp, media))
+    }
+
     pub fn set(&self, change: impl FnOnce(&mut Script)) {
         change(&mut lock(&self.shared.script));
         self.shared.scripted.notify_all();
@@ -133,6 +148,18 @@ impl Mini {
             .filter(|connection| connection.close(survives));
         let living: Vec<_> = living.collect();
         lock(&self.shared.record).connections.extend(living);
+    }
+
+    /// Stops the media; how many packets of it were sent, all of which are on
+    /// their way.
+    pub fn quiet(&self) -> u64 {
+        self.set(|script| script.media = false);
+        let connections = self.shared.connections();
+        let sent = connections.iter().map(|connection| {
+            let paths = lock(&connection.paths);
+            paths.iter().flatten().map(|path| path.sent).sum::<u64>()
+        });
+        sent.sum()
     }
 
     pub fn requests(&self) -> Vec<Request> {
@@ -383,11 +410,7 @@ fn answer(shared: &Shared, connection: &Connection, script: &Script, request: &R
                 "Content-Type: application/sdp\r\nContent-Base: rtsp://{}/live/\r\n",
                 shared.address
             );
-            reply(
-                200,
-                &more,
-                &wire::description(&script.streams, script.range),
-            );
+            reply(200, &more, &wire::description(script, shared.started));
         }
         "SETUP" => match set_up(shared, connection, script, request) {
             Some(transport) => {
@@ -485,7 +508,9 @@ fn set_up(
         seq: 65_500,
         ssrc,
         frames: 0,
+        sent: 0,
         announced: None,
+        reported: None,
     });
     Some(format!("{granted};ssrc={ssrc:08X}"))
 }
@@ -542,9 +567,25 @@ fn send_media(shared: &Shared) {
                 let media = script.streams.get(index).copied().unwrap_or(Media::H264);
                 let now = media_time(shared, &script, index);
                 let time = path.announced.take().unwrap_or(now);
-                for packet in wire::packets(media, path.seq, time, path.ssrc, path.frames) {
+                let ahead = Duration::from_millis(script.ntp_ahead.unsigned_abs());
+                let ntp = match script.ntp_ahead < 0 {
+                    true => shared.started - ahead,
+                    false => shared.started + ahead,
+                } + wire::media_span(time, media);
+                if let Some(every) = script.reports
+                    && path.reported.is_none_or(|at| at.elapsed() >= every)
+                {
+                    path.reported = Some(Instant::now());
+                    let report = wire::sender_report(path.ssrc, ntp, time);
+                    connection.send(path, &report, true);
+                }
+                for mut packet in wire::packets(media, path.seq, time, path.ssrc, path.frames) {
+                    if script.onvif {
+                        wire::add_onvif_time(&mut packet, ntp);
+                    }
                     connection.send(path, &packet, false);
                     path.seq = path.seq.wrapping_add(1);
+                    path.sent += 1;
                 }
                 path.frames += 1;
             }

@@ -25,6 +25,8 @@ pub struct Packet {
     pub push: usize,
     pub in_list: bool,
     pub at: Instant,
+    /// The sender's time, if the buffer has it: what clock, and nanoseconds.
+    pub reference: Option<(gst::Caps, u64)>,
 }
 
 #[derive(Default)]
@@ -380,5 +382,8 @@ fn packet(buffer: &gst::BufferRef, push: usize, in_list: bool) -> Item {
         push,
         in_list,
         at: Instant::now(),
+        reference: buffer
+            .meta::<gst::ReferenceTimestampMeta>()
+            .map(|meta| (meta.reference_owned(), meta.timestamp().nseconds())),
     })
 }

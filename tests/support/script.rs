@@ -56,6 +56,14 @@ pub struct Script {
     pub auth: Option<(&'static str, &'static str)>,
     /// Between two frames.
     pub interval: Duration,
+    /// Between two sender reports of a stream.
+    pub reports: Option<Duration>,
+    /// By how many milliseconds the NTP clock of the server is ahead.
+    pub ntp_ahead: i64,
+    /// Each packet says when it was captured (ONVIF Streaming §6.3).
+    pub onvif: bool,
+    /// `a=ts-refclk`: the RTP clocks are derived from this one (RFC 7273).
+    pub refclk: Option<String>,
 }
 
 impl Default for Script {
@@ -77,6 +85,10 @@ impl Default for Script {
             timeout: 60,
             auth: None,
             interval: Duration::from_millis(10),
+            reports: None,
+            ntp_ahead: 0,
+            onvif: false,
+            refclk: None,
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::io::{self, BufRead, Read};
 use std::net::{Ipv4Addr, UdpSocket};
+use std::time::{Duration, SystemTime};
 
-use super::mini::Media;
+use super::mini::{Media, Script};
 
 /// What comes over a connection.
 pub enum Incoming {
@@ -87,7 +88,8 @@ pub fn basic(user: &str, password: &str) -> String {
     format!("Basic {coded}")
 }
 
-pub fn description(streams: &[Media], range: &str) -> String {
+pub fn description(script: &Script, started: SystemTime) -> String {
+    let (streams, range) = (&script.streams, script.range);
     let mut sdp = format!(
         "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=mini\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\na=control:*\r\na=range:{range}\r\n"
     );
@@ -99,6 +101,12 @@ pub fn description(streams: &[Media], range: &str) -> String {
             Media::Pcmu => "m=audio 0 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n",
         };
         sdp += &format!("a=control:track{index}\r\n");
+        if let Some(clock) = &script.refclk {
+            // The RTP time at the epoch of the clock (RFC 7273 §5.2).
+            let ticks = u128::from(ntp_nanos(started)) * u128::from(clock_rate(*media));
+            let offset = ((ticks / 1_000_000_000) as u32).wrapping_neg();
+            sdp += &format!("a=ts-refclk:{clock}\r\na=mediaclk:direct={offset}\r\n");
+        }
     }
     sdp
 }
@@ -108,6 +116,45 @@ pub fn clock_rate(media: Media) -> u32 {
         Media::H264 => 90_000,
         Media::Pcmu => 8_000,
     }
+}
+
+/// From RTP time 0 to this one.
+pub fn media_span(rtp: u32, media: Media) -> Duration {
+    Duration::from_micros(u64::from(rtp) * 1_000_000 / u64::from(clock_rate(media)))
+}
+
+/// Nanoseconds since 1900.
+pub fn ntp_nanos(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    since.expect("after 1970").as_nanos() as u64 + 2_208_988_800_000_000_000
+}
+
+/// NTP's seconds and fraction.
+pub fn ntp_timestamp(time: SystemTime) -> u64 {
+    let nanos = u128::from(ntp_nanos(time));
+    ((nanos << 32) / 1_000_000_000) as u64
+}
+
+/// A sender report and the source's name (RFC 3550 §6.4.1, §6.5).
+pub fn sender_report(ssrc: u32, ntp: SystemTime, rtp: u32) -> Vec<u8> {
+    let mut packet = vec![0x80, 200, 0, 6];
+    packet.extend(ssrc.to_be_bytes());
+    packet.extend(ntp_timestamp(ntp).to_be_bytes());
+    packet.extend(rtp.to_be_bytes());
+    packet.extend([0; 8]);
+    packet.extend([0x81, 202, 0, 3]);
+    packet.extend(ssrc.to_be_bytes());
+    packet.extend(*b"\x01\x04mini\0\0");
+    packet
+}
+
+/// ONVIF's header extension with the time of the capture (ONVIF Streaming §6.3).
+pub fn add_onvif_time(packet: &mut Vec<u8>, ntp: SystemTime) {
+    packet[0] |= 0x10;
+    let mut extension = vec![0xab, 0xac, 0, 3];
+    extension.extend(ntp_timestamp(ntp).to_be_bytes());
+    extension.extend([0; 4]);
+    packet.splice(12..12, extension);
 }
 
 /// The packets of one frame.
