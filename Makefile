@@ -1,5 +1,8 @@
 # make demo    play a test stream (or URL=rtsp://…), save demo.png, print the figures
 # make test    all tests
+# make soak    the tests of a long life, with as many rounds as a night allows
+# make loom    permits and hand-over of delivery in every order of their threads
+# make fuzz    each fuzz target for SECONDS (60), or TARGET alone
 # make bench   rtspsrc2 against rtspsrc, and the Criterion benches
 # make install into GStreamer's plugin folder (PREFIX, DESTDIR)
 
@@ -8,11 +11,13 @@ PREFIX ?= /usr
 ELEMENT ?= rtspsrc2
 # Arguments of the comparison, for example BENCH="--quick --row tcp"
 BENCH ?=
+SECONDS ?= 60
+TARGET ?=
 
-.PHONY: help build demo test bench install fmt clippy doc clean
+.PHONY: help build demo test soak loom fuzz bench install fmt clippy doc clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 4
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 7
 	@echo "make build | fmt | clippy | doc | clean"
 
 build:
@@ -32,6 +37,18 @@ test:
 	else \
 	    $(CARGO) test --lib --tests; \
 	fi
+
+soak:
+	build-aux/packages.sh build run test
+	$(CARGO) build --lib --examples
+	RTSP2_SOAK=1 $(CARGO) test --test lifecycle -- --test-threads=1 --nocapture
+
+loom:
+	$(CARGO) test --locked --manifest-path tests/loom/Cargo.toml
+
+fuzz:
+	build-aux/packages.sh build
+	CARGO='$(CARGO)' build-aux/fuzz.sh '$(SECONDS)' $(TARGET)
 
 bench:
 	build-aux/packages.sh build run

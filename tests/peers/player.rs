@@ -171,11 +171,6 @@ impl Player {
         read(&log)
     }
 
-    /// Forgets the pads there have been.
-    pub fn forget(&self) {
-        self.logs.lock().unwrap().clear();
-    }
-
     pub fn packets(&self, pad: &str) -> usize {
         self.log(pad, |log| log.packets.len())
     }

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod applications;
 mod coming_back;
 mod delivery;
 mod ending;

@@ -325,6 +325,8 @@ impl Drop for Player {
         if let Some(bus) = self.pipeline.bus() {
             bus.unset_sync_handler();
         }
+        // Its messages hold the element, whose handlers hold the log.
+        self.change(|log| *log = Log::default());
     }
 }
 
