@@ -25,12 +25,15 @@ mod link;
 mod lock;
 mod media;
 mod messages;
+mod publish;
 mod queue;
 mod runtime;
+mod spans;
 mod stats;
 mod stream;
 mod task;
 mod watchdog;
+mod wire;
 
 use std::io;
 use std::sync::Arc;
@@ -44,6 +47,10 @@ pub use config::Config;
 pub use delivery::DeliveryMode;
 pub use ending::Ending;
 pub use foreign::ForeignQueue;
+pub use publish::{
+    Closed, NtpTimeSource, PublishConfig, PublishHost, Publisher, RtpPacket, StreamDescription,
+    StreamSender,
+};
 
 use crate::rtsp::limits;
 use crate::rtsp::url::Credentials;
@@ -159,7 +166,7 @@ impl Session {
         let crashed = foreign.clone();
         ctl.spawn(async move {
             if running.await.is_err_and(|error| error.is_panic()) {
-                crashed.run(move || messages::post_panic(&*host));
+                crashed.run(move || messages::post_panic(host.element()));
             }
             drop(guard);
         });
