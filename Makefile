@@ -1,4 +1,5 @@
 # make demo    play a test stream (or URL=rtsp://…), save demo.png, print the figures
+# make demo-publish    publish a test source to a recording server (or URL=rtsp://…), show what arrived
 # make test    all tests
 # make bench   rtspsrc2 against rtspsrc, and the Criterion benches
 # make install into GStreamer's plugin folder (PREFIX, DESTDIR)
@@ -9,10 +10,10 @@ ELEMENT ?= rtspsrc2
 # Arguments of the comparison, for example BENCH="--quick --row tcp"
 BENCH ?=
 
-.PHONY: help build demo test bench install fmt clippy doc clean
+.PHONY: help build demo demo-publish test bench install fmt clippy doc clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 4
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 5
 	@echo "make build | fmt | clippy | doc | clean"
 
 build:
@@ -21,6 +22,9 @@ build:
 
 demo:
 	@ELEMENT='$(ELEMENT)' CARGO='$(CARGO)' build-aux/demo.sh '$(URL)'
+
+demo-publish:
+	@CARGO='$(CARGO)' build-aux/demo.sh --publish '$(URL)'
 
 # The examples are peers of the tests, and the library is what gst-launch loads in them.
 test:
@@ -56,4 +60,4 @@ doc:
 
 clean:
 	$(CARGO) clean
-	rm -rf build demo.png
+	rm -rf build demo.png demo-published.png
