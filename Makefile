@@ -1,4 +1,5 @@
 # make demo    play a test stream (or URL=rtsp://…), save demo.png, print the figures
+# make demo-publish    publish a test source to a recording server (or URL=rtsp://…), show what arrived
 # make test    all tests
 # make soak    the tests of a long life, with as many rounds as a night allows
 # make loom    permits and hand-over of delivery in every order of their threads
@@ -14,10 +15,10 @@ BENCH ?=
 SECONDS ?= 60
 TARGET ?=
 
-.PHONY: help build demo test soak loom fuzz bench install fmt clippy doc clean
+.PHONY: help build demo demo-publish test soak loom fuzz bench install fmt clippy doc clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 7
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 8
 	@echo "make build | fmt | clippy | doc | clean"
 
 build:
@@ -26,6 +27,9 @@ build:
 
 demo:
 	@ELEMENT='$(ELEMENT)' CARGO='$(CARGO)' build-aux/demo.sh '$(URL)'
+
+demo-publish:
+	@CARGO='$(CARGO)' build-aux/demo.sh --publish '$(URL)'
 
 # The examples are peers of the tests, and the library is what gst-launch loads in them.
 test:
@@ -73,4 +77,4 @@ doc:
 
 clean:
 	$(CARGO) clean
-	rm -rf build demo.png
+	rm -rf build demo.png demo-published.png

@@ -1,7 +1,9 @@
-//! SDP media to GStreamer caps; the only file that knows both.
+//! SDP media to GStreamer caps and, for publishing, back; the only place that knows both.
 //!
 //! The fields are those that `gst_sdp_media_get_caps_from_media()` and
 //! `rtspsrc` set, since depayloaders and the jitter buffer look for them.
+
+mod announce;
 
 use std::collections::HashSet;
 
@@ -10,6 +12,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use crate::rtsp::limits;
 use crate::rtsp::sdp::{self, Attribute, Media, RtpMap, Session};
+
+pub use announce::{Announced, announced};
 
 /// Encodings that accompany a media and get no pad of their own.
 const AUXILIARY: &[&str] = &[

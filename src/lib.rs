@@ -1,7 +1,8 @@
-//! RTSP elements for GStreamer: `rtspsrc2` plays live streams from RTSP servers.
+//! RTSP elements for GStreamer: `rtspsrc2` plays live streams from RTSP servers,
+//! `rtspsink2` publishes to them.
 //!
-//! Four floors, whose imports only point down: [`rtspsrc`] (the element),
-//! `session` (one task per element), [`net`] (sockets), and [`rtsp`] and
+//! Four floors, whose imports only point down: [`rtspsrc`] and [`rtspsink`] (the
+//! elements), `session` (one task per element), [`net`] (sockets), and [`rtsp`] and
 //! [`rtp`] (the protocols, sans-I/O).
 #![forbid(unsafe_code)]
 
@@ -9,12 +10,14 @@ mod caps;
 pub mod net;
 pub mod rtp;
 pub mod rtsp;
+pub mod rtspsink;
 pub mod rtspsrc;
 mod session;
 mod settings;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
-    rtspsrc::register(plugin)
+    rtspsrc::register(plugin)?;
+    rtspsink::register(plugin)
 }
 
 gst::plugin_define!(

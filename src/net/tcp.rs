@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::mpsc;
 
@@ -24,6 +25,10 @@ const SHARE: usize = 32 * 1024;
 
 /// Packets below this are copied all the same.
 const SHARE_PACKET: usize = 512;
+
+/// Bytes that may wait in the kernel before they are sent for the first time.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNSENT: u32 = 128 * 1024;
 
 /// A packet's bytes, in memory of their own or shared with their chunk.
 pub enum Payload {
@@ -76,6 +81,15 @@ pub enum Inbound {
     Closed(String),
     /// In its place: it was no RTSP server that answered.
     NotRtsp(String),
+}
+
+/// Keeps what the kernel has not sent yet short: what is in there can neither be
+/// overtaken by a message nor dropped.
+pub fn bound_unsent(stream: &TcpStream) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT)?;
+    let _ = stream;
+    Ok(())
 }
 
 /// Reads until the connection ends or breaks the protocol.

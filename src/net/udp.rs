@@ -4,13 +4,16 @@
 //! slots belong to the thread, not to the socket: with one set per socket, 200
 //! cameras would hold 400 × 2 MiB, and smaller slots would make GRO lose
 //! datagrams silently.
+//!
+//! Packets of equal size are sent by one system call (GSO).
 
 use std::cell::Cell;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::{Duration, Instant, SystemTime};
 
-use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSocketState};
+use bytes::Bytes;
+use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
 use rand::RngExt;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::Interest;
@@ -20,6 +23,8 @@ use crate::rtsp::limits;
 
 /// Largest GRO batch, and more than the largest datagram.
 const SLOT: usize = 64 * 1024;
+/// What one GSO call takes: a datagram's length is 16 bits.
+const GSO_BYTES: usize = 65_000;
 /// What the kernel charges for a datagram of Ethernet size.
 const CHARGE_PER_PACKET: usize = 2304;
 /// A kernel timestamp older than this is the clock's mistake, not the packet's age.
@@ -290,9 +295,169 @@ impl UdpSocket {
         }
     }
 
+    /// Media is sent from this socket. It may be fragmented on its way: a packet
+    /// that is too large for some link is late then, and not lost for good.
+    pub fn prepare_sending(&self, buffer: usize) -> io::Result<()> {
+        fragmentation::allow(&self.io, self.local)?;
+        match buffer {
+            0 => Ok(()),
+            bytes => SockRef::from(&self.io).set_send_buffer_size(bytes.min(MAX_BUFFER)),
+        }
+    }
+
+    /// Waits until there may be room to send.
+    pub async fn writable(&self) -> io::Result<()> {
+        self.io.writable().await
+    }
+
+    /// Sends packets in order, those of equal size by one system call, until there
+    /// is no more room. Returns how many left, and what became of the next.
+    /// `scratch` is memory that is used again.
+    pub fn try_send_run<'a>(
+        &self,
+        packets: impl Iterator<Item = &'a Bytes> + Clone,
+        to: SocketAddr,
+        scratch: &mut Vec<u8>,
+    ) -> (usize, io::Result<()>) {
+        let mut rest = packets;
+        let mut sent = 0usize;
+        loop {
+            let count = equal_run(rest.clone(), self.state.max_gso_segments());
+            let Some(first) = rest.clone().next() else {
+                return (sent, Ok(()));
+            };
+            if count > 1 {
+                scratch.clear();
+                rest.clone()
+                    .take(count)
+                    .for_each(|packet| scratch.extend_from_slice(packet));
+                match self.try_transmit(scratch, Some(first.len()), to) {
+                    Ok(()) => {
+                        sent = sent.saturating_add(count);
+                        rest.nth(count.saturating_sub(1));
+                        continue;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        return (sent, Err(error));
+                    }
+                    // Not together, for a driver or a link that cannot: one by one.
+                    Err(_) => {}
+                }
+            }
+            if let Err(error) = self.try_transmit(first, None, to) {
+                return (sent, Err(error));
+            }
+            sent = sent.saturating_add(1);
+            rest.next();
+        }
+    }
+
+    fn try_transmit(
+        &self,
+        contents: &[u8],
+        segment_size: Option<usize>,
+        destination: SocketAddr,
+    ) -> io::Result<()> {
+        let transmit = Transmit {
+            destination,
+            ecn: None,
+            contents,
+            segment_size,
+            src_ip: None,
+        };
+        let send = || {
+            self.io.try_io(Interest::WRITABLE, || {
+                self.state.try_send((&self.io).into(), &transmit)
+            })
+        };
+        match send() {
+            // The pending error was reported in place of the call, once.
+            Err(error) if is_icmp(&error) => match send() {
+                Err(error) if !is_icmp(&error) => Err(error),
+                _ => Ok(()),
+            },
+            result => result,
+        }
+    }
+
     /// Lets the kernel drop what is not from `peer`.
     pub fn connect(&self, peer: SocketAddr) -> io::Result<()> {
         SockRef::from(&self.io).connect(&peer.into())
+    }
+}
+
+/// Whether the network has no room for a packet of this size.
+pub fn is_too_large(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(nix::libc::EMSGSIZE)
+}
+
+/// Packets at the head that one GSO call takes: all of one size, but for the
+/// last, which may be shorter.
+fn equal_run<'a>(packets: impl Iterator<Item = &'a Bytes>, segments: usize) -> usize {
+    let mut packets = packets.peekable();
+    let Some(size) = packets.peek().map(|packet| packet.len()) else {
+        return 0;
+    };
+    let mut bytes = 0usize;
+    let mut count = 0usize;
+    for packet in packets.take(segments) {
+        bytes = bytes.saturating_add(packet.len());
+        if packet.len() > size || bytes > GSO_BYTES {
+            break;
+        }
+        count = count.saturating_add(1);
+        if packet.len() < size {
+            break;
+        }
+    }
+    count
+}
+
+/// What a socket does with packets that are larger than the link (quinn-udp
+/// forbids fragments, for its path MTU discovery).
+mod fragmentation {
+    use std::io;
+    use std::net::SocketAddr;
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub fn allow(socket: &tokio::net::UdpSocket, local: SocketAddr) -> io::Result<()> {
+        use nix::libc;
+        use nix::sys::socket::setsockopt;
+        use nix::{setsockopt_impl, sockopt_impl};
+
+        sockopt_impl!(
+            MtuDiscoverV4,
+            SetOnly,
+            libc::IPPROTO_IP,
+            libc::IP_MTU_DISCOVER,
+            libc::c_int
+        );
+        sockopt_impl!(
+            MtuDiscoverV6,
+            SetOnly,
+            libc::IPPROTO_IPV6,
+            libc::IPV6_MTU_DISCOVER,
+            libc::c_int
+        );
+        sockopt_impl!(
+            DontFragmentV6,
+            SetOnly,
+            libc::IPPROTO_IPV6,
+            libc::IPV6_DONTFRAG,
+            libc::c_int
+        );
+        if local.is_ipv4() {
+            setsockopt(socket, MtuDiscoverV4, &libc::IP_PMTUDISC_DONT)?;
+        } else {
+            setsockopt(socket, MtuDiscoverV6, &libc::IPV6_PMTUDISC_DONT)?;
+            setsockopt(socket, DontFragmentV6, &0)?;
+        }
+        Ok(())
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub fn allow(_: &tokio::net::UdpSocket, _: SocketAddr) -> io::Result<()> {
+        Ok(())
     }
 }
 

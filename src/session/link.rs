@@ -5,16 +5,16 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle};
 
-use super::clock::ClockCell;
 use super::media::Demux;
 use crate::net::address::Reach;
 use crate::net::connect::{ConnectError, ConnectPermit};
-use crate::net::outbox::{Kind, Outbox, outbox};
-use crate::net::tcp::{self, Inbound};
+use crate::net::outbox::{Frames, Kind, Outbox, Pump, outbox};
+use crate::net::tcp::{self, FrameHandler, Inbound};
 
 /// Messages of the server that the session has not taken yet; then the reader waits.
 const INBOUND: usize = 64;
@@ -30,17 +30,18 @@ pub(super) struct Target {
 }
 
 /// A connection attempt that is under way.
-pub(super) struct Connecting(JoinHandle<Result<Link, ConnectError>>);
+pub(super) struct Connecting<H = Demux>(JoinHandle<Result<Link<H>, ConnectError>>);
 
-impl Drop for Connecting {
+impl<H> Drop for Connecting<H> {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
-impl Connecting {
-    /// Connects on `io`, whose driver then serves the socket.
-    pub fn start(io: &Handle, target: Target, clock: Arc<ClockCell>) -> Self {
+impl<H: FrameHandler> Connecting<H> {
+    /// Connects on `io`, whose driver then serves the socket. `frames` takes the
+    /// interleaved frames that the server sends.
+    pub fn start(io: &Handle, target: Target, frames: H) -> Self {
         let runtime = io.clone();
         Self(io.spawn(async move {
             let Target {
@@ -59,7 +60,9 @@ impl Connecting {
             let unknown = SocketAddr::from(([0, 0, 0, 0], port));
             let local = stream.local_addr().unwrap_or(unknown);
             let peer = stream.peer_addr().unwrap_or(unknown);
-            let demux = Arc::new(Mutex::new(Demux::new(clock)));
+            // Without it media waits in the kernel, as it does elsewhere.
+            let _ = tcp::bound_unsent(&stream);
+            let demux = Arc::new(Mutex::new(frames));
             let (sender, inbound) = mpsc::channel(INBOUND);
             let (read, write) = stream.into_split();
             let reader = runtime.spawn(tcp::read(read, demux.clone(), sender.clone()));
@@ -90,7 +93,7 @@ impl Connecting {
     }
 
     /// The outcome; cancel safe.
-    pub async fn outcome(connecting: &mut Option<Self>) -> Result<Link, ConnectError> {
+    pub async fn outcome(connecting: &mut Option<Self>) -> Result<Link<H>, ConnectError> {
         match connecting {
             Some(Connecting(task)) => match task.await {
                 Ok(outcome) => outcome,
@@ -107,9 +110,9 @@ impl Connecting {
 }
 
 /// An open connection. Dropping it closes it once all is written.
-pub(super) struct Link {
+pub(super) struct Link<H = Demux> {
     outbox: Outbox,
-    pub demux: Arc<Mutex<Demux>>,
+    pub demux: Arc<Mutex<H>>,
     inbound: mpsc::Receiver<Inbound>,
     reader: AbortHandle,
     pub local: SocketAddr,
@@ -118,17 +121,22 @@ pub(super) struct Link {
     pub permit: Option<ConnectPermit>,
 }
 
-impl Drop for Link {
+impl<H> Drop for Link<H> {
     fn drop(&mut self) {
         self.outbox.close();
         self.reader.abort();
     }
 }
 
-impl Link {
+impl<H> Link<H> {
     /// Queues a whole message or frame; false if the connection takes no more.
-    pub fn send(&self, message: Vec<u8>, kind: Kind) -> bool {
+    pub fn send(&self, message: impl Into<Bytes>, kind: Kind) -> bool {
         self.outbox.send(message, kind).is_ok()
+    }
+
+    /// Media of this source leaves on the connection, between the messages.
+    pub fn carry(&self, frames: Arc<dyn Frames>) -> Pump {
+        self.outbox.carry(frames)
     }
 
     /// What the server says next; cancel safe.

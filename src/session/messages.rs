@@ -31,10 +31,16 @@ pub(super) fn error_message(
         ErrorKind::WrongType => build!(gst::StreamError::WrongType),
         ErrorKind::Unsupported => build!(gst::StreamError::CodecNotFound),
         ErrorKind::Timeout | ErrorKind::SessionLost | ErrorKind::ServerTeardown => {
-            build!(gst::ResourceError::Read)
+            match publishes(element) {
+                true => build!(gst::ResourceError::Write),
+                false => build!(gst::ResourceError::Read),
+            }
         }
         ErrorKind::Connect | ErrorKind::Protocol | ErrorKind::ServerError | ErrorKind::Redirect => {
-            build!(gst::ResourceError::OpenRead)
+            match publishes(element) {
+                true => build!(gst::ResourceError::OpenWrite),
+                false => build!(gst::ResourceError::OpenRead),
+            }
         }
     }
 }
@@ -59,13 +65,21 @@ fn details(error: &Error, transport: Option<&str>) -> gst::Structure {
     details
 }
 
-/// An element message of ours: `rtspsrc2-<what>`.
+fn publishes(element: &gst::Element) -> bool {
+    element.element_flags().contains(gst::ElementFlags::SINK)
+}
+
+/// An element message of ours: `rtspsrc2-<what>` or `rtspsink2-<what>`.
 pub(super) fn element_message(
     element: &gst::Element,
     what: &str,
     fill: impl FnOnce(&mut gst::StructureRef),
 ) -> gst::Message {
-    let mut structure = gst::Structure::new_empty(format!("rtspsrc2-{what}"));
+    let sender = match publishes(element) {
+        true => "rtspsink2",
+        false => "rtspsrc2",
+    };
+    let mut structure = gst::Structure::new_empty(format!("{sender}-{what}"));
     fill(&mut structure);
     gst::message::Element::builder(structure)
         .src(element)
@@ -73,8 +87,8 @@ pub(super) fn element_message(
 }
 
 /// A task must not die silently.
-pub(super) fn post_panic(host: &dyn super::Host) {
-    if let Some(element) = host.element() {
+pub(super) fn post_panic(element: Option<gst::Element>) {
+    if let Some(element) = element {
         let message = gst::message::Error::builder(
             gst::LibraryError::Failed,
             "Internal error: the RTSP session has crashed",

@@ -26,15 +26,21 @@ mod link;
 mod lock;
 mod media;
 mod messages;
+<<<<<<< HEAD
 mod permits;
+=======
+mod publish;
+>>>>>>> sink
 mod queue;
 mod runtime;
+mod spans;
 mod stats;
 mod stream;
 mod sync;
 mod task;
 mod timing;
 mod watchdog;
+mod wire;
 
 use std::io;
 use std::sync::Arc;
@@ -48,7 +54,14 @@ pub use config::Config;
 pub use delivery::DeliveryMode;
 pub use ending::Ending;
 pub use foreign::ForeignQueue;
+<<<<<<< HEAD
 pub use timing::{NtpTimeSource, TimingConfig};
+=======
+pub use publish::{
+    Closed, NtpTimeSource, PublishConfig, PublishHost, Publisher, RtpPacket, StreamDescription,
+    StreamSender,
+};
+>>>>>>> sink
 
 use crate::rtsp::limits;
 use crate::rtsp::url::Credentials;
@@ -165,7 +178,7 @@ impl Session {
         let crashed = foreign.clone();
         ctl.spawn(async move {
             if running.await.is_err_and(|error| error.is_panic()) {
-                crashed.run(move || messages::post_panic(&*host));
+                crashed.run(move || messages::post_panic(host.element()));
             }
             drop(guard);
         });

@@ -9,7 +9,10 @@ use gst::prelude::*;
 use super::config::Config;
 use super::ingest::Shared;
 use super::lock::lock;
+use super::spans::nanos;
 use super::watchdog::monotonic;
+use crate::rtsp::transport::LowerTransport;
+use crate::rtsp::url::Url;
 
 /// The session, as it was when something last changed; the streams are read
 /// at the moment of the question.
@@ -42,6 +45,58 @@ pub(super) struct SessionStats {
     pub last_error: Option<String>,
 }
 
+impl SessionStats {
+    pub fn new(url: &Url) -> Self {
+        Self {
+            state: "connecting",
+            url: url.to_string(),
+            transport: None,
+            server: None,
+            peer: None,
+            rtt: None,
+            reconnects: 0,
+            transport_switches: 0,
+            quirks: Vec::new(),
+            timeout: None,
+            playing_since: None,
+            duration: None,
+            udp_buffer: None,
+            unknown_frames: 0,
+            damaged_bytes: 0,
+            refused_datagrams: 0,
+            last_error: None,
+        }
+    }
+
+    /// The structure, to which the streams are to be added.
+    pub fn fields(self, name: &str) -> gst::structure::Builder {
+        gst::Structure::builder(name)
+            .field("state", self.state)
+            .field("url", self.url)
+            .field_if_some("transport", self.transport)
+            .field_if_some("server", self.server)
+            .field_if_some("peer", self.peer)
+            .field_if_some("rtt", self.rtt.map(nanos))
+            .field(
+                "uptime",
+                self.playing_since.map_or(0, |since| nanos(since.elapsed())),
+            )
+            .field("reconnects", self.reconnects)
+            .field("transport-switches", self.transport_switches)
+            .field("session-timeout", self.timeout.map_or(0, nanos))
+            .field("quirks", gst::List::new(self.quirks))
+            .field_if_some(
+                "udp-buffer-size",
+                self.udp_buffer
+                    .map(|size| u64::try_from(size).unwrap_or(u64::MAX)),
+            )
+            .field("unknown-frames", self.unknown_frames)
+            .field("damaged-bytes", self.damaged_bytes)
+            .field("refused-datagrams", self.refused_datagrams)
+            .field_if_some("last-error", self.last_error)
+    }
+}
+
 pub(super) struct StreamStats {
     pub name: String,
     pub media: String,
@@ -55,25 +110,7 @@ pub(super) struct StreamStats {
 impl Snapshot {
     pub fn new(config: &Config) -> Self {
         Self {
-            session: Mutex::new(SessionStats {
-                state: "connecting",
-                url: config.url.to_string(),
-                transport: None,
-                server: None,
-                peer: None,
-                rtt: None,
-                reconnects: 0,
-                transport_switches: 0,
-                quirks: Vec::new(),
-                timeout: None,
-                playing_since: None,
-                duration: None,
-                udp_buffer: None,
-                unknown_frames: 0,
-                damaged_bytes: 0,
-                refused_datagrams: 0,
-                last_error: None,
-            }),
+            session: Mutex::new(SessionStats::new(&config.url)),
             streams: Mutex::default(),
             started: Instant::now(),
         }
@@ -101,33 +138,8 @@ impl Snapshot {
             .iter()
             .map(|stream| self.stream(stream).to_send_value())
             .collect();
-        gst::Structure::builder("application/x-rtspsrc2-stats")
-            .field("state", session.state)
-            .field("url", session.url)
-            .field_if_some("transport", session.transport)
-            .field_if_some("server", session.server)
-            .field_if_some("peer", session.peer)
-            .field_if_some("rtt", session.rtt.map(nanos))
-            .field(
-                "uptime",
-                session
-                    .playing_since
-                    .map_or(0, |since| nanos(since.elapsed())),
-            )
-            .field("reconnects", session.reconnects)
-            .field("transport-switches", session.transport_switches)
-            .field("session-timeout", session.timeout.map_or(0, nanos))
-            .field("quirks", gst::List::new(session.quirks))
-            .field_if_some(
-                "udp-buffer-size",
-                session
-                    .udp_buffer
-                    .map(|size| u64::try_from(size).unwrap_or(u64::MAX)),
-            )
-            .field("unknown-frames", session.unknown_frames)
-            .field("damaged-bytes", session.damaged_bytes)
-            .field("refused-datagrams", session.refused_datagrams)
-            .field_if_some("last-error", session.last_error)
+        session
+            .fields("application/x-rtspsrc2-stats")
             .field("streams", gst::List::new(streams))
             .build()
     }
@@ -187,6 +199,11 @@ impl Snapshot {
     }
 }
 
-fn nanos(span: Duration) -> u64 {
-    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+/// As the `stats` property and messages name it.
+pub(super) fn name_of(transport: LowerTransport) -> &'static str {
+    match transport {
+        LowerTransport::Tcp => "tcp",
+        LowerTransport::Udp => "udp",
+        LowerTransport::UdpMulticast => "multicast",
+    }
 }

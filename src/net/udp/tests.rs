@@ -392,3 +392,78 @@ fn the_wildcard_is_of_the_same_family_and_scope() {
         SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, 0, 0, 3).into()
     );
 }
+
+#[test]
+fn packets_of_equal_size_leave_together() {
+    let run = |sizes: &[usize], segments| {
+        let packets: Vec<Bytes> = sizes.iter().map(|size| vec![0; *size].into()).collect();
+        equal_run(packets.iter(), segments)
+    };
+    assert_eq!(run(&[], 64), 0);
+    assert_eq!(run(&[1000], 64), 1);
+    assert_eq!(
+        run(&[1000, 1000, 1000, 300, 1000], 64),
+        4,
+        "a short one ends it"
+    );
+    assert_eq!(
+        run(&[300, 1000, 1000], 64),
+        1,
+        "a longer one is another run"
+    );
+    assert_eq!(run(&[1000; 20], 16), 16);
+    assert_eq!(run(&[1000; 20], 1), 1, "a driver that cannot");
+    assert_eq!(
+        run(&[30_000, 30_000, 30_000], 64),
+        2,
+        "more than a datagram"
+    );
+}
+
+#[test]
+fn a_run_arrives_in_order_and_in_its_own_sizes_and_may_be_fragmented() {
+    block_on(async {
+        let (ours, theirs) = (pair(), pair());
+        ours.rtp.prepare_sending(0).unwrap();
+        let sizes = [1400, 1400, 700, 1400, 1400, 60_000, 12, 12, 65_507, 1];
+        let packets: Vec<Bytes> = sizes
+            .iter()
+            .zip(0u8..)
+            .map(|(size, number)| vec![number; *size].into())
+            .collect();
+        let mut rest = &packets[..];
+        let mut scratch = Vec::new();
+        while !rest.is_empty() {
+            ours.rtp.writable().await.unwrap();
+            let to = theirs.rtp.local_addr();
+            let (sent, result) = ours.rtp.try_send_run(rest.iter(), to, &mut scratch);
+            rest = &rest[sent..];
+            if let Err(error) = result {
+                assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+            }
+        }
+        let got = receive(&theirs.rtp, packets.len()).await;
+        for ((payload, _, _), packet) in got.iter().zip(&packets) {
+            assert_eq!(payload, packet);
+        }
+    });
+}
+
+#[test]
+fn a_packet_that_the_network_never_takes_says_so_and_others_go_on() {
+    block_on(async {
+        let (ours, theirs) = (pair(), pair());
+        ours.rtp.prepare_sending(0).unwrap();
+        ours.rtp.writable().await.unwrap();
+        let packets = [Bytes::from(vec![1; 65_508]), Bytes::from_static(b"next")];
+        let mut scratch = Vec::new();
+        let to = theirs.rtp.local_addr();
+        let (sent, result) = ours.rtp.try_send_run(packets.iter(), to, &mut scratch);
+        assert_eq!(sent, 0);
+        assert!(is_too_large(&result.unwrap_err()));
+        let (sent, result) = ours.rtp.try_send_run(packets[1..].iter(), to, &mut scratch);
+        assert_eq!(sent, 1);
+        result.unwrap();
+        assert_eq!(receive(&theirs.rtp, 1).await[0].0, b"next");
+    });
+}

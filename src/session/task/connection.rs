@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::net::address::{Reach, is_public};
-use crate::net::outbox::Kind;
 use crate::rtsp::client::Output;
-use crate::rtsp::message::Message;
-use crate::rtsp::url::redact;
-use crate::session::MESSAGE_CAT;
 use crate::session::link::Target;
+use crate::session::media::Demux;
+use crate::session::spans::nonzero;
+use crate::session::wire;
 
 /// While reconnecting a connect is given up after this.
 const RECONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -100,7 +99,7 @@ impl Task {
                     reach,
                     permit: !set_up,
                 },
-                self.inputs.clock.clone(),
+                Demux::new(self.inputs.clock.clone()),
             ));
         }
     }
@@ -131,12 +130,7 @@ impl Task {
     }
 
     pub(super) fn send(&mut self, message: Vec<u8>, now: Instant) {
-        gst::log!(MESSAGE_CAT, "sent\n{}", printable(&message));
-        let kind = if message.starts_with(b"RTSP/") {
-            Kind::Response
-        } else {
-            Kind::Request
-        };
+        let kind = wire::log_sent(&message);
         let Some(attempt) = &mut self.attempt else {
             return;
         };
@@ -158,7 +152,7 @@ impl Task {
         };
         match inbound {
             Inbound::Message(message) => {
-                log_received(&message);
+                wire::log_received(&message);
                 attempt.client.handle_message(message, now);
                 let rtt = attempt.client.rtt();
                 self.inputs.snapshot.update(|stats| stats.rtt = rtt);
@@ -174,65 +168,5 @@ impl Task {
                 attempt.client.handle_not_rtsp(reason, now);
             }
         }
-    }
-}
-
-/// Zero stands for no limit; a session waits a day at the most.
-fn nonzero(span: Duration) -> Duration {
-    if span.is_zero() {
-        Duration::from_secs(24 * 3600)
-    } else {
-        span
-    }
-}
-
-fn log_received(message: &Message) {
-    if MESSAGE_CAT.above_threshold(gst::DebugLevel::Log) {
-        let mut bytes = Vec::new();
-        let mut message = message.clone();
-        // Writing adds one of its own.
-        message.headers_mut().remove("Content-Length");
-        message.write(&mut bytes);
-        gst::log!(MESSAGE_CAT, "received\n{}", printable(&bytes));
-    }
-}
-
-/// A message as it may stand in a log: no credentials, no keys.
-fn printable(message: &[u8]) -> String {
-    const SECRET: [&str; 5] = [
-        "authorization:",
-        "proxy-authorization:",
-        "keymgmt:",
-        "a=key-mgmt:",
-        "a=crypto:",
-    ];
-    String::from_utf8_lossy(message)
-        .lines()
-        .map(|line| {
-            let lower = line.to_ascii_lowercase();
-            match SECRET.iter().find(|name| lower.starts_with(*name)) {
-                Some(name) => format!("{name} (not shown)"),
-                None => redact(line),
-            }
-        })
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    // covers: C-AUTH-20
-    #[test]
-    fn a_logged_message_holds_no_secret() {
-        let text = printable(
-            b"DESCRIBE rtsp://user:hunter2@host/a RTSP/1.0\r\nAuthorization: Basic aHVudGVyMg==\r\nContent-Base: rtsp://u:hunter2@h/\r\n\r\na=crypto:1 X inline:hunter2\r\na=key-mgmt:mikey hunter2",
-        );
-        assert!(
-            !text.contains("hunter2") && !text.contains("aHVudGVyMg"),
-            "{text}"
-        );
-        assert!(text.contains("DESCRIBE") && text.contains("host/a"));
     }
 }

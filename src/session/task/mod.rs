@@ -26,7 +26,8 @@ use super::link::{Connecting, Link};
 use super::lock::lock;
 use super::messages;
 use super::runtime::Runtimes;
-use super::stats::Snapshot;
+use super::spans::{after, nanos};
+use super::stats::{Snapshot, name_of};
 use super::stream::{Generation, Stream};
 use super::{CAT, Command, Host};
 use crate::net::connect::ConnectError;
@@ -492,23 +493,5 @@ async fn answer<T>(asked: &mut Option<oneshot::Receiver<T>>) -> Option<T> {
     match asked {
         Some(receiver) => receiver.await.ok(),
         None => std::future::pending().await,
-    }
-}
-
-/// A span beyond the clock's range ends at once.
-fn after(now: Instant, span: Duration) -> Instant {
-    now.checked_add(span).unwrap_or(now)
-}
-
-fn nanos(span: Duration) -> u64 {
-    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// As the `stats` property and messages name it.
-fn name_of(transport: LowerTransport) -> &'static str {
-    match transport {
-        LowerTransport::Tcp => "tcp",
-        LowerTransport::Udp => "udp",
-        LowerTransport::UdpMulticast => "multicast",
     }
 }

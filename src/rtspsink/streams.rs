@@ -1,0 +1,226 @@
+//! Which streams there are, and when all that will come are known.
+
+use crate::caps::Announced;
+
+/// What is known of one stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    /// No caps yet.
+    Waiting,
+    Known(Box<Announced>),
+    /// EOS or released; nothing more comes.
+    Ended,
+    /// Its caps did not come in time.
+    LeftOut,
+}
+
+/// The streams of one start, by number, which is the order of their pads.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    streams: Vec<(u32, State)>,
+    announced: Vec<u32>,
+}
+
+/// What a change asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Action {
+    Nothing,
+    /// The first caps are there: the others have a while to follow.
+    Wait,
+    /// All are known: these are to be published, in this order.
+    Announce(Vec<(u32, Announced)>),
+}
+
+impl Streams {
+    /// Forgets what was known; all begin anew.
+    pub fn restart(&mut self) {
+        self.announced.clear();
+        for (_, state) in &mut self.streams {
+            *state = State::Waiting;
+        }
+    }
+
+    pub fn add(&mut self, stream: u32) {
+        let at = self.streams.partition_point(|(number, _)| *number < stream);
+        self.streams.insert(at, (stream, State::Waiting));
+    }
+
+    /// Takes a stream off the list.
+    pub fn remove(&mut self, stream: u32) -> Action {
+        self.streams.retain(|(number, _)| *number != stream);
+        self.announced.retain(|number| *number != stream);
+        self.next()
+    }
+
+    /// It ends; true if it was published.
+    pub fn end(&mut self, stream: u32) -> Action {
+        self.set(stream, State::Ended);
+        self.next()
+    }
+
+    pub fn is_announced(&self, stream: u32) -> bool {
+        self.announced.contains(&stream)
+    }
+
+    pub fn announced(&self, stream: u32) -> Option<&Announced> {
+        match self.state(stream)? {
+            State::Known(announced) => Some(announced),
+            _ => None,
+        }
+    }
+
+    /// The caps of a stream, for the first time or anew.
+    pub fn caps(&mut self, stream: u32, media: Announced) -> Action {
+        let first = !self
+            .streams
+            .iter()
+            .any(|(_, state)| matches!(state, State::Known(_)));
+        let goes_on = match self.state(stream) {
+            Some(State::Known(before)) => before.goes_on_as(&media),
+            Some(State::Waiting) => false,
+            _ => return Action::Nothing,
+        };
+        self.set(stream, State::Known(Box::new(media)));
+        if goes_on {
+            return Action::Nothing;
+        }
+        self.announced.retain(|number| *number != stream);
+        match self.next() {
+            Action::Nothing if first => Action::Wait,
+            action => action,
+        }
+    }
+
+    /// The wait is over: the streams that are left out, and what to do.
+    pub fn stop_waiting(&mut self) -> (Vec<u32>, Action) {
+        let mut late = Vec::new();
+        for (number, state) in &mut self.streams {
+            if *state == State::Waiting {
+                *state = State::LeftOut;
+                late.push(*number);
+            }
+        }
+        (late, self.next())
+    }
+
+    /// Announces when nothing is waited for and something new is known.
+    fn next(&mut self) -> Action {
+        if self
+            .streams
+            .iter()
+            .any(|(_, state)| *state == State::Waiting)
+        {
+            return Action::Nothing;
+        }
+        let known: Vec<(u32, Announced)> = self
+            .streams
+            .iter()
+            .filter_map(|(number, state)| match state {
+                State::Known(media) => Some((*number, (**media).clone())),
+                _ => None,
+            })
+            .collect();
+        if known.iter().all(|(number, _)| self.is_announced(*number)) {
+            return Action::Nothing;
+        }
+        self.announced = known.iter().map(|(number, _)| *number).collect();
+        Action::Announce(known)
+    }
+
+    fn state(&self, stream: u32) -> Option<&State> {
+        let found = self.streams.iter().find(|(number, _)| *number == stream);
+        found.map(|(_, state)| state)
+    }
+
+    fn set(&mut self, stream: u32, to: State) {
+        if let Some((_, state)) = self
+            .streams
+            .iter_mut()
+            .find(|(number, _)| *number == stream)
+        {
+            *state = to;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn media(encoding: &str) -> Announced {
+        gst::init().unwrap();
+        let caps: gst::Caps = format!(
+            "application/x-rtp,media=video,payload=96,clock-rate=90000,encoding-name={encoding}"
+        )
+        .parse()
+        .unwrap();
+        crate::caps::announced(&caps).unwrap()
+    }
+
+    fn announced(action: Action) -> Vec<u32> {
+        match action {
+            Action::Announce(streams) => streams.into_iter().map(|(number, _)| number).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn three() -> Streams {
+        let mut streams = Streams::default();
+        for number in [1, 0, 2] {
+            streams.add(number);
+        }
+        streams
+    }
+
+    #[test]
+    fn all_are_announced_together_in_the_order_of_the_pads() {
+        let mut streams = three();
+        assert_eq!(streams.caps(1, media("VP8")), Action::Wait);
+        assert_eq!(streams.caps(0, media("VP8")), Action::Nothing);
+        assert_eq!(announced(streams.caps(2, media("VP8"))), [0, 1, 2]);
+    }
+
+    #[test]
+    fn one_that_never_gets_caps_is_left_out() {
+        let mut streams = three();
+        streams.caps(0, media("VP8"));
+        streams.caps(2, media("VP8"));
+        let (late, action) = streams.stop_waiting();
+        assert_eq!(late, [1]);
+        assert_eq!(announced(action), [0, 2]);
+        assert_eq!(streams.caps(1, media("VP8")), Action::Nothing, "too late");
+        assert_eq!(streams.state(1), Some(&State::LeftOut));
+    }
+
+    #[test]
+    fn one_that_ends_or_is_released_is_not_waited_for() {
+        let mut streams = three();
+        streams.caps(0, media("VP8"));
+        assert_eq!(streams.end(1), Action::Nothing);
+        assert_eq!(announced(streams.remove(2)), [0]);
+        assert!(streams.is_announced(0) && !streams.is_announced(1));
+    }
+
+    #[test]
+    fn nothing_is_announced_when_all_have_ended() {
+        let mut streams = three();
+        for number in 0..3 {
+            assert_eq!(streams.end(number), Action::Nothing);
+        }
+    }
+
+    // covers: P-PUB-13
+    #[test]
+    fn other_media_are_announced_anew_and_what_the_stream_says_itself_is_not() {
+        let mut streams = Streams::default();
+        streams.add(0);
+        assert_eq!(announced(streams.caps(0, media("H264"))), [0]);
+        assert_eq!(streams.caps(0, media("H264")), Action::Nothing);
+        assert_eq!(announced(streams.caps(0, media("H265"))), [0]);
+        streams.add(1);
+        assert_eq!(announced(streams.caps(1, media("VP8"))), [0, 1]);
+        streams.restart();
+        assert!(!streams.is_announced(0));
+        assert_eq!(streams.caps(1, media("VP8")), Action::Wait);
+    }
+}

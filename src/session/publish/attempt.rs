@@ -1,0 +1,262 @@
+//! One attempt at the presentation: a client and what it has opened.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::super::link::{Connecting, Link, Target};
+use super::super::spans::{after, nonzero};
+use super::super::wire;
+use super::task::Task;
+use super::tcp::{Incoming, Interleaved};
+use super::{CAT, description};
+use crate::net::address::{Reach, is_public};
+use crate::net::connect::ConnectError;
+use crate::net::outbox::Pump;
+use crate::net::tcp::Inbound;
+use crate::net::udp::UdpPair;
+use crate::rtsp::client::{self, Client, ErrorKind, Intent, Output, Phase};
+use crate::rtsp::transport::LowerTransport;
+
+/// While reconnecting a connect is given up after this.
+const RECONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// The TEARDOWN of a session that another one replaces.
+const RETIRE_MAX: Duration = Duration::from_secs(1);
+
+pub(super) struct Attempt {
+    pub client: Client,
+    pub connecting: Option<Connecting<Incoming>>,
+    pub link: Option<Link<Incoming>>,
+    pub announced: bool,
+    /// Sockets that were offered and not granted yet, by media.
+    pub pairs: HashMap<usize, UdpPair>,
+    /// The streams on the connection.
+    pub interleaved: Option<(Arc<Interleaved>, Pump)>,
+    pub recording_since: Option<Instant>,
+    /// Something came from the server.
+    pub last_heard: Instant,
+    /// Aggregate URL and identifier, for the TEARDOWN after a loss.
+    pub session: Option<(String, String)>,
+    /// A transport that was granted and whose sockets could not be opened.
+    pub no_sockets: Option<(LowerTransport, String)>,
+    /// Nobody answered, as a server that boots does.
+    pub silent: bool,
+    /// TEARDOWN is under way until then; another attempt follows at once.
+    pub retiring: Option<Instant>,
+}
+
+impl Task {
+    /// Begins to connect.
+    pub fn start_attempt(&mut self) {
+        if self.stop_at.is_some() || self.over {
+            return;
+        }
+        let now = Instant::now();
+        let config = client::Config {
+            intent: Intent::Record,
+            credentials: self.config.credentials.clone(),
+            user_agent: self.config.user_agent.clone(),
+            transports: self.transports.clone(),
+            keep_alive: self.config.keep_alive,
+            response_timeout: nonzero(self.config.response_timeout),
+            previous_session: self.previous_session.clone(),
+            ..client::Config::new(self.config.url.clone())
+        };
+        let mut client = Client::new(config);
+        client.start(now);
+        self.attempt = Some(Attempt {
+            client,
+            connecting: None,
+            link: None,
+            announced: false,
+            pairs: HashMap::new(),
+            interleaved: None,
+            recording_since: None,
+            last_heard: now,
+            session: None,
+            no_sockets: None,
+            silent: false,
+            retiring: None,
+        });
+        self.record_if_wished(now);
+        self.inputs
+            .snapshot
+            .update(|stats| stats.state = "connecting");
+    }
+
+    /// Does what the client wants done, until it wants nothing more.
+    pub fn pump(&mut self) {
+        let now = Instant::now();
+        while let Some(output) = self.attempt.as_mut().and_then(|a| a.client.poll_output()) {
+            match output {
+                Output::Connect { host, port, .. } => self.connect(host, port),
+                Output::Send(message) => self.send(message, now),
+                Output::Disconnect => {
+                    if let Some(attempt) = &mut self.attempt {
+                        attempt.link = None;
+                        attempt.connecting = None;
+                        attempt.interleaved = None;
+                    }
+                }
+                Output::Event(event) => self.event(event, now),
+            }
+        }
+    }
+
+    fn connect(&mut self, host: String, port: u16) {
+        let timeout = match self.backoff.was_up() {
+            true => RECONNECT_TIMEOUT.min(nonzero(self.config.response_timeout)),
+            false => nonzero(self.config.response_timeout),
+        };
+        // A public server may not send us into the private network.
+        let redirected = !host.eq_ignore_ascii_case(self.config.url.host());
+        let public = self.first_peer.is_some_and(is_public);
+        let reach = match redirected && public {
+            true => Reach::PublicOnly,
+            false => Reach::Any,
+        };
+        gst::debug!(CAT, "connecting to {host} port {port}");
+        if let Some(attempt) = &mut self.attempt {
+            attempt.link = None;
+            attempt.interleaved = None;
+            attempt.connecting = Some(Connecting::start(
+                self.runtimes.io(),
+                Target {
+                    host,
+                    port,
+                    timeout,
+                    reach,
+                    // Only what is yet to be set up waits for its turn.
+                    permit: attempt.client.state() == client::State::Init,
+                },
+                Incoming::default(),
+            ));
+        }
+    }
+
+    pub fn connected(&mut self, outcome: Result<Link<Incoming>, ConnectError>, now: Instant) {
+        let Some(attempt) = &mut self.attempt else {
+            return;
+        };
+        attempt.connecting = None;
+        match outcome {
+            Ok(link) => {
+                let (local, peer) = (link.local, link.peer);
+                gst::debug!(CAT, "connected to {peer} from {local}");
+                self.inputs
+                    .snapshot
+                    .update(|stats| stats.peer = Some(peer.to_string()));
+                attempt.link = Some(link);
+                attempt.last_heard = now;
+                self.first_peer.get_or_insert(peer.ip());
+                attempt.client.handle_connected(local.ip(), peer.ip(), now);
+                // Its TEARDOWN is on its way.
+                self.previous_session = None;
+                self.announce(now);
+            }
+            Err(error) => {
+                attempt.silent = !error.is_answer();
+                attempt.client.handle_connect_failed(error.to_string(), now);
+            }
+        }
+    }
+
+    /// Gives the client the description, once there is one and the address that it
+    /// names is known.
+    pub fn announce(&mut self, now: Instant) {
+        let Some(attempt) = &mut self.attempt else {
+            return;
+        };
+        let Some(link) = &attempt.link else {
+            return;
+        };
+        if attempt.announced || attempt.retiring.is_some() || self.streams.is_empty() {
+            return;
+        }
+        self.version = self.version.saturating_add(1);
+        let text = description::text(
+            &description::Common {
+                id: self.origin,
+                version: self.version,
+                address: link.local.ip(),
+                cname: &self.cname,
+                feedback: self.config.feedback,
+                rtx_time: self.config.rtx_time,
+            },
+            self.streams
+                .iter()
+                .map(|stream| (&stream.description, stream.rtx)),
+        );
+        match text {
+            Ok(text) => {
+                attempt.announced = true;
+                attempt.client.announce(text, now);
+            }
+            Err(error) => {
+                let error = self.error(ErrorKind::Settings, Phase::Announce, error.to_string());
+                self.finish(now);
+                self.fail(&error);
+            }
+        }
+    }
+
+    fn send(&mut self, message: Vec<u8>, now: Instant) {
+        let kind = wire::log_sent(&message);
+        let Some(attempt) = &mut self.attempt else {
+            return;
+        };
+        let sent = attempt
+            .link
+            .as_ref()
+            .is_some_and(|link| link.send(message, kind));
+        if !sent {
+            attempt.link = None;
+            attempt
+                .client
+                .handle_connection_lost("the server does not read what is sent to it".into(), now);
+        }
+    }
+
+    pub fn inbound(&mut self, inbound: Inbound, now: Instant) {
+        let Some(attempt) = &mut self.attempt else {
+            return;
+        };
+        match inbound {
+            Inbound::Message(message) => {
+                wire::log_received(&message);
+                attempt.last_heard = now;
+                attempt.client.handle_message(message, now);
+                let rtt = attempt.client.rtt();
+                self.inputs.snapshot.update(|stats| stats.rtt = rtt);
+            }
+            Inbound::Closed(reason) => {
+                gst::debug!(CAT, "connection closed: {reason}");
+                attempt.link = None;
+                attempt.interleaved = None;
+                attempt.client.handle_connection_lost(reason, now);
+            }
+        }
+    }
+
+    /// Tears the session down and begins anew at once.
+    pub fn retire(&mut self, now: Instant) {
+        self.say_goodbye(now);
+        self.close_paths();
+        if let Some(attempt) = &mut self.attempt {
+            attempt.recording_since = None;
+            attempt.retiring = Some(after(now, RETIRE_MAX));
+            attempt.client.teardown(now);
+        }
+    }
+
+    /// The session that another one replaces is gone.
+    pub fn retired(&mut self) {
+        if let Some(attempt) = self.attempt.take()
+            && attempt.client.session_id().is_some()
+        {
+            // Its TEARDOWN was not answered.
+            self.previous_session = attempt.session;
+        }
+        self.start_attempt();
+    }
+}

@@ -1,0 +1,93 @@
+//! What a publishing session is told.
+
+use std::time::Duration;
+
+use crate::rtsp::sdp::write::MediaDescription;
+use crate::rtsp::transport::LowerTransport;
+use crate::rtsp::url::{Credentials, Url};
+
+/// The element's settings, as they were when it left READY.
+#[derive(Debug, Clone)]
+pub struct PublishConfig {
+    pub url: Url,
+    /// From `user-id`, `user-pw`; they override those of the URL.
+    pub credentials: Option<Credentials>,
+    pub user_agent: String,
+    /// Allowed lower transports, the preferred one first.
+    pub transports: Vec<LowerTransport>,
+    pub keep_alive: bool,
+    /// Connecting, and the wait for a response; zero is no limit.
+    pub response_timeout: Duration,
+    pub port_range: Option<(u16, u16)>,
+    /// Tries to find a free pair of ports.
+    pub port_tries: u32,
+    /// Send buffer of the RTP sockets; 0 leaves the system's.
+    pub udp_buffer_size: usize,
+    pub multicast_iface: Option<String>,
+    pub connect_attempts: i32,
+    pub reconnect_attempts: i32,
+    pub reconnect_initial_delay: Duration,
+    pub reconnect_max_delay: Duration,
+    pub teardown_timeout: Duration,
+    /// How long a packet may wait to be sent; zero bounds the bytes only.
+    pub max_queue_time: Duration,
+    /// How long packets are kept for retransmission; zero does without.
+    pub rtx_time: Duration,
+    /// RTP/AVPF is announced: readers may ask for packets and key frames.
+    pub feedback: bool,
+    /// Reports are sent.
+    pub rtcp: bool,
+    pub ntp_time_source: NtpTimeSource,
+    /// The estimated bitrate does not grow beyond it, in bit/s.
+    pub max_bitrate: Option<u64>,
+}
+
+/// What the NTP time of sender reports is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NtpTimeSource {
+    /// The wall clock, since 1900.
+    #[default]
+    Ntp,
+    /// The wall clock, since 1970.
+    Unix,
+    RunningTime,
+    /// The pipeline's clock.
+    ClockTime,
+}
+
+/// One stream as it is announced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamDescription {
+    /// The element's own number of the stream.
+    pub stream: u32,
+    /// As messages and `stats` name it.
+    pub name: String,
+    /// Kind, format, bandwidth and attributes. The session fills in the control
+    /// URL, the profile, feedback, retransmission and the source.
+    pub media: MediaDescription,
+    /// That of the first packet, if it is not known.
+    pub ssrc: Option<u32>,
+    /// Presentation times are exact, as those of payloaders are; else they are
+    /// what somebody measured.
+    pub exact: bool,
+}
+
+impl StreamDescription {
+    pub(super) fn payload_type(&self) -> Option<u8> {
+        self.media.formats.first().map(|format| format.payload_type)
+    }
+
+    pub(super) fn encoding_name(&self) -> &str {
+        self.media
+            .formats
+            .first()
+            .map_or("", |format| format.encoding_name.as_str())
+    }
+
+    pub(super) fn clock_rate(&self) -> u32 {
+        self.media
+            .formats
+            .first()
+            .map_or(90_000, |format| format.clock_rate.max(1))
+    }
+}

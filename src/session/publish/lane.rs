@@ -1,0 +1,784 @@
+//! One stream on its way out: what waits, what leaves when, and what it says
+//! about itself.
+//!
+//! The pad's thread puts packets in, and what takes them out is the connection
+//! (TCP) or the stream's socket (UDP). The session looks in when it is notified.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::Notify;
+
+use super::super::keyframe::Encoding;
+use super::super::lock::lock;
+use super::super::spans::nanos;
+use super::udp::UdpOutlet;
+use crate::net::outbox::{Frame, Pump};
+use crate::rtp::numbering::{Numbering, Place};
+use crate::rtp::pacer::{self, Pacer};
+use crate::rtp::packet::RtpPacket as Parsed;
+use crate::rtp::retransmit;
+use crate::rtp::send_queue::{self, Dropped, SendQueue};
+use crate::rtp::sender::{self, ClockTime, Quality, Sender, Sent};
+use crate::rtsp::limits;
+
+/// Packets are copied into memory that is taken in pieces of this size.
+const ARENA: usize = 64 * 1024;
+
+/// The session hears no more often that packets were dropped.
+const OVERFLOW_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A packet on its way in.
+pub struct RtpPacket<'a> {
+    /// A whole RTP packet. It is copied, so that upstream has its memory back at
+    /// once: an encoder may have few buffers.
+    pub buffer: &'a gst::BufferRef,
+    /// Running time of its presentation.
+    pub running_time: Option<gst::ClockTime>,
+}
+
+/// Nothing is taken any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    Stopped,
+    /// The session has failed and said so in an element error.
+    Failed,
+}
+
+/// The way in for the packets of one stream.
+#[derive(Clone)]
+pub struct StreamSender {
+    pub(super) lane: Arc<Lane>,
+}
+
+impl StreamSender {
+    /// Queues the packets and writes what may leave at once. Waits neither for the
+    /// network nor for another stream.
+    ///
+    /// Before the first RECORD packets are kept, as many as the queue takes. While
+    /// the presentation is lost they are dropped, and then it goes on with a key
+    /// frame.
+    pub fn push<'a>(&self, packets: impl IntoIterator<Item = RtpPacket<'a>>) -> Result<(), Closed> {
+        self.lane.push(packets)
+    }
+}
+
+/// Whether packets leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gate {
+    /// Not yet, or not in PAUSE: they are kept.
+    Hold,
+    Open,
+    /// There is nobody to send to, they are dropped.
+    Lost,
+}
+
+/// What takes the packets.
+#[derive(Clone)]
+pub(super) enum Outlet {
+    Tcp { pump: Pump, channel: u8 },
+    Udp(Arc<UdpOutlet>),
+}
+
+impl Outlet {
+    fn run(&self) {
+        match self {
+            Outlet::Tcp { pump, .. } => pump.run(),
+            Outlet::Udp(outlet) => outlet.run(),
+        }
+    }
+}
+
+struct Item {
+    data: BytesMut,
+    sent: Sent,
+    place: Place,
+}
+
+/// What a lane tells the session.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Facts {
+    /// A key frame is needed, by a reader or after a gap.
+    pub key_unit: bool,
+    /// The first packet has left: reports are due.
+    pub started: bool,
+    /// The queue was full.
+    pub overflow: bool,
+    /// The stream has ended and all of it has left.
+    pub ended: bool,
+    /// The network has no room for a packet of this size.
+    pub too_large: Option<usize>,
+    pub report: Option<Quality>,
+    /// Something has come from the server.
+    pub heard: bool,
+}
+
+/// What `stats` shows of a lane.
+pub(super) struct LaneStats {
+    pub sender: sender::Stats,
+    pub dropped: Dropped,
+    /// Packets that came while nobody was there to take them.
+    pub lost: u64,
+    /// What was no RTP packet.
+    pub invalid: u64,
+    pub queued_bytes: usize,
+    pub queued_time: Duration,
+}
+
+pub(super) struct Lane {
+    state: Mutex<State>,
+    /// The session is to look at the facts.
+    look: Arc<Notify>,
+}
+
+struct State {
+    queue: SendQueue<Item>,
+    /// Retransmissions, which go first.
+    urgent: VecDeque<Bytes>,
+    pacer: Pacer,
+    /// There is one as soon as the stream is described.
+    sender: Option<Sender<Bytes>>,
+    encoding: Encoding,
+    gate: Gate,
+    outlet: Option<Outlet>,
+    closed: Option<Closed>,
+    /// After a loss nothing is queued before the next key frame.
+    awaits_key: bool,
+    /// EOS has come.
+    ended: bool,
+    /// The session waits for the queue to run empty.
+    draining: bool,
+    arena: BytesMut,
+    numbering: Numbering,
+    timestamp: Option<u32>,
+    /// The access unit of that time has its key frame.
+    unit_has_key: bool,
+    /// Of the last packet, and when it came.
+    running_time: Option<(u64, Instant)>,
+    facts: Facts,
+    /// Packets that the queue had dropped at the last look.
+    dropped: u64,
+    overflow_at: Option<Instant>,
+    lost: u64,
+    invalid: u64,
+}
+
+impl Lane {
+    pub fn new(max_queue_time: Duration, look: Arc<Notify>) -> Self {
+        Self {
+            state: Mutex::new(State {
+                queue: SendQueue::new(send_queue::Config {
+                    bytes: limits::SEND_QUEUE,
+                    time: max_queue_time,
+                }),
+                urgent: VecDeque::new(),
+                pacer: Pacer::new(Instant::now()),
+                sender: None,
+                encoding: Encoding::Other,
+                gate: Gate::Hold,
+                outlet: None,
+                closed: None,
+                awaits_key: false,
+                ended: false,
+                draining: false,
+                arena: BytesMut::new(),
+                numbering: Numbering::default(),
+                timestamp: None,
+                unit_has_key: false,
+                running_time: None,
+                facts: Facts::default(),
+                dropped: 0,
+                overflow_at: None,
+                lost: 0,
+                invalid: 0,
+            }),
+            look,
+        }
+    }
+
+    fn push<'a>(&self, packets: impl IntoIterator<Item = RtpPacket<'a>>) -> Result<(), Closed> {
+        let now = Instant::now();
+        let outlet = {
+            let mut state = lock(&self.state);
+            if let Some(closed) = state.closed {
+                return Err(closed);
+            }
+            let mut tell = false;
+            for packet in packets {
+                tell |= state.enqueue(&packet, now);
+            }
+            if tell {
+                self.look.notify_one();
+            }
+            state.outlet.clone().filter(|_| state.gate == Gate::Open)
+        };
+        if let Some(outlet) = outlet {
+            outlet.run();
+        }
+        Ok(())
+    }
+
+    /// The stream is announced with these settings, for the first time or in place
+    /// of others.
+    pub fn describe(&self, encoding: Encoding, config: sender::Config, seed: u64) {
+        let mut state = lock(&self.state);
+        state.encoding = encoding;
+        state.sender = Some(Sender::new(config, Instant::now(), seed));
+    }
+
+    pub fn set_max_queue_time(&self, time: Duration) {
+        lock(&self.state).queue.set_time(time);
+    }
+
+    /// Where the packets go in this attempt, once the server records.
+    pub fn connect(&self, outlet: Outlet, rtx: Option<retransmit::Config>) {
+        let now = Instant::now();
+        let old = {
+            let mut state = lock(&self.state);
+            if let Some(sender) = &mut state.sender {
+                sender.restart(rtx, now);
+            }
+            state.urgent.clear();
+            state.outlet.replace(outlet)
+        };
+        drop(old);
+    }
+
+    /// The server takes media.
+    pub fn open(&self) {
+        let outlet = {
+            let mut state = lock(&self.state);
+            if state.gate == Gate::Lost {
+                state.awaits_key = true;
+                if state.queue.await_key(Instant::now()) {
+                    state.facts.key_unit = true;
+                    self.look.notify_one();
+                }
+            }
+            state.gate = Gate::Open;
+            state.check_drained(&self.look);
+            state.outlet.clone()
+        };
+        if let Some(outlet) = outlet {
+            outlet.run();
+        }
+    }
+
+    /// What comes is kept until the lane is opened again.
+    pub fn hold(&self) {
+        let mut state = lock(&self.state);
+        if state.gate == Gate::Open {
+            state.gate = Gate::Hold;
+            // What readers miss now they will not miss any more then.
+            state.urgent.clear();
+        }
+    }
+
+    /// There is nobody to send to. What came before the first RECORD is kept, as
+    /// long as that may still come: `was_up` is false.
+    pub fn disconnect(&self, was_up: bool) {
+        let old = {
+            let mut state = lock(&self.state);
+            state.urgent.clear();
+            if was_up && state.gate != Gate::Lost {
+                state.gate = Gate::Lost;
+                let waiting = u64::try_from(state.queue.len()).unwrap_or(u64::MAX);
+                state.lost = state.lost.saturating_add(waiting);
+                state.queue.clear();
+                state.check_drained(&self.look);
+            }
+            state.outlet.take()
+        };
+        drop(old);
+    }
+
+    /// Takes nothing more; what waits may still leave.
+    pub fn close(&self, closed: Closed) {
+        lock(&self.state).closed.get_or_insert(closed);
+    }
+
+    /// EOS: [`Facts::ended`] says when all has left.
+    pub fn end(&self) {
+        let mut state = lock(&self.state);
+        state.ended = true;
+        state.check_drained(&self.look);
+    }
+
+    /// The session waits until nothing is left to send.
+    pub fn drain(&self, on: bool) {
+        lock(&self.state).draining = on;
+    }
+
+    /// Nothing waits that could still be sent.
+    pub fn is_drained(&self) -> bool {
+        let state = lock(&self.state);
+        state.is_drained() || state.gate == Gate::Lost
+    }
+
+    pub fn take_facts(&self) -> Facts {
+        std::mem::take(&mut lock(&self.state).facts)
+    }
+
+    pub fn stats(&self) -> LaneStats {
+        let state = lock(&self.state);
+        LaneStats {
+            sender: state.sender.as_ref().map(Sender::stats).unwrap_or_default(),
+            dropped: state.queue.stats(),
+            lost: state.lost,
+            invalid: state.invalid,
+            queued_bytes: state.queue.bytes(),
+            queued_time: state.queue.delay(Instant::now()),
+        }
+    }
+
+    /// The frames that leave next over TCP; returns how many.
+    pub fn take_frames(&self, room: usize, now: Instant, frame: &mut dyn FnMut(Frame)) -> usize {
+        let mut state = lock(&self.state);
+        let Some(Outlet::Tcp { channel, .. }) = state.outlet else {
+            return 0;
+        };
+        let mut taken = 0usize;
+        while taken < room {
+            let Some(data) = state.pop(now, &self.look) else {
+                break;
+            };
+            if let Some(data) = Frame::new(channel, data) {
+                frame(data);
+                taken = taken.saturating_add(1);
+            }
+        }
+        taken
+    }
+
+    /// Fills `run` with what may leave now over UDP. Returns when to come for
+    /// more, if more waits.
+    pub fn take_run(&self, run: &mut VecDeque<Bytes>, now: Instant) -> Option<Instant> {
+        let mut state = lock(&self.state);
+        if state.gate != Gate::Open {
+            return None;
+        }
+        while run.len() < pacer::RUN && state.has_waiting() && state.pacer.may_send(now) {
+            if let Some(data) = state.pop(now, &self.look) {
+                state.pacer.handle_sent(data.len());
+                run.push_back(data);
+            }
+        }
+        if state.has_waiting() {
+            return Some(state.pacer.poll_timeout(now).unwrap_or(now));
+        }
+        state.pacer.handle_drained();
+        None
+    }
+
+    /// A packet of this size could not be sent.
+    pub fn too_large(&self, size: usize) {
+        lock(&self.state).facts.too_large = Some(size);
+        self.look.notify_one();
+    }
+
+    /// RTCP of the server, or of a reader behind it.
+    pub fn handle_rtcp(&self, data: &[u8], now: Instant) {
+        let outlet = {
+            let mut state = lock(&self.state);
+            let Some(sender) = &mut state.sender else {
+                return;
+            };
+            let heard = sender.handle_rtcp(data, now);
+            state.facts.heard = true;
+            if heard.key_unit {
+                state.facts.key_unit = true;
+            }
+            let tell = heard.key_unit || heard.report.is_some();
+            if let Some(report) = heard.report {
+                // Of several readers the one who loses most.
+                let worst = state.facts.report.get_or_insert(report);
+                worst.fraction_lost = worst.fraction_lost.max(report.fraction_lost);
+                worst.rtt = report.rtt.or(worst.rtt);
+            }
+            if tell {
+                self.look.notify_one();
+            }
+            if heard.retransmissions.is_empty() || state.gate != Gate::Open {
+                return;
+            }
+            let packets = heard.retransmissions.into_iter().map(Bytes::from);
+            state.urgent.extend(packets);
+            state.outlet.clone()
+        };
+        if let Some(outlet) = outlet {
+            outlet.run();
+        }
+    }
+
+    /// When the next report is due.
+    pub fn rtcp_deadline(&self) -> Option<Instant> {
+        let state = lock(&self.state);
+        state.sender.as_ref()?.poll_timeout()
+    }
+
+    /// A report that is due.
+    pub fn poll_rtcp(&self, clock: ClockTime, now: Instant) -> Option<Vec<u8>> {
+        lock(&self.state).sender.as_mut()?.poll(clock, now)
+    }
+
+    pub fn bye(&self, clock: ClockTime, now: Instant) -> Option<Vec<u8>> {
+        lock(&self.state).sender.as_mut()?.bye(clock, now)
+    }
+}
+
+impl State {
+    /// True if the session is to look.
+    fn enqueue(&mut self, packet: &RtpPacket, now: Instant) -> bool {
+        let running_time = self.running_time(packet.running_time, now);
+        let data = self.copy(packet.buffer).unwrap_or_default();
+        let Some(parsed) = Parsed::parse(&data) else {
+            self.invalid = self.invalid.saturating_add(1);
+            return false;
+        };
+        let sent = Sent {
+            ssrc: parsed.ssrc,
+            sequence: parsed.sequence,
+            timestamp: parsed.timestamp,
+            len: data.len(),
+            payload: parsed.payload.len(),
+            running_time,
+        };
+        let place = self.numbering.place(parsed.ssrc, parsed.payload_type);
+        let new_unit = self.timestamp != Some(parsed.timestamp);
+        self.timestamp = Some(parsed.timestamp);
+        if self.gate == Gate::Lost || self.ended {
+            self.lost = self.lost.saturating_add(1);
+            return false;
+        }
+        if new_unit {
+            self.unit_has_key = false;
+        }
+        let key = match self.encoding {
+            // What cannot be looked into says it, or nobody can tell.
+            Encoding::Other => !packet.buffer.flags().contains(gst::BufferFlags::DELTA_UNIT),
+            encoding => encoding.starts_key_frame(parsed.payload),
+        };
+        // A delimiter or message before the parameter sets is a unit of its own, that
+        // nobody misses.
+        let starts = new_unit || key && !self.unit_has_key;
+        self.unit_has_key |= key;
+        let unit = send_queue::Unit {
+            bytes: data.len(),
+            starts,
+            key,
+        };
+        let size = data.len();
+        let pushed = self.queue.push(Item { data, sent, place }, unit, now);
+        if pushed.queued {
+            self.awaits_key = false;
+            self.pacer.handle_queued(size, new_unit, now);
+        }
+        self.facts.key_unit |= pushed.request_key;
+        pushed.request_key | self.has_overflowed(now)
+    }
+
+    /// Of a packet without one: that of the last, and what has passed since.
+    fn running_time(&mut self, time: Option<gst::ClockTime>, now: Instant) -> u64 {
+        let time = match (time, self.running_time) {
+            (Some(time), _) => time.nseconds(),
+            (None, Some((last, at))) => {
+                last.saturating_add(nanos(now.saturating_duration_since(at)))
+            }
+            (None, None) => 0,
+        };
+        self.running_time = Some((time, now));
+        time
+    }
+
+    /// Into memory of our own; `None` if it is larger than a packet can be.
+    fn copy(&mut self, buffer: &gst::BufferRef) -> Option<BytesMut> {
+        let size = buffer.size();
+        u16::try_from(size).ok()?;
+        if self.arena.capacity() < size {
+            self.arena = BytesMut::with_capacity(ARENA.max(size));
+        }
+        self.arena.clear();
+        for memory in buffer.iter_memories() {
+            self.arena.extend_from_slice(&memory.map_readable().ok()?);
+        }
+        Some(self.arena.split())
+    }
+
+    /// Whether to say that packets were dropped for want of room.
+    fn has_overflowed(&mut self, now: Instant) -> bool {
+        let dropped = self.queue.stats().packets;
+        let more = dropped > std::mem::replace(&mut self.dropped, dropped);
+        let recent = self
+            .overflow_at
+            .is_some_and(|at| now.saturating_duration_since(at) < OVERFLOW_INTERVAL);
+        if !more || recent || self.awaits_key {
+            return false;
+        }
+        self.overflow_at = Some(now);
+        self.facts.overflow = true;
+        true
+    }
+
+    fn has_waiting(&self) -> bool {
+        !self.urgent.is_empty() || !self.queue.is_empty()
+    }
+
+    fn is_drained(&self) -> bool {
+        !self.has_waiting()
+    }
+
+    /// The next packet to be handed to the network.
+    fn pop(&mut self, now: Instant, look: &Notify) -> Option<Bytes> {
+        if self.gate != Gate::Open {
+            return None;
+        }
+        if let Some(data) = self.urgent.pop_front() {
+            return Some(data);
+        }
+        let Item {
+            mut data,
+            mut sent,
+            place,
+        } = self.queue.pop()?;
+        sent.sequence = self.numbering.leave(place, sent.sequence);
+        if let Some(field) = data.get_mut(2..4) {
+            field.copy_from_slice(&sent.sequence.to_be_bytes());
+        }
+        let data = data.freeze();
+        if let Some(sender) = &mut self.sender {
+            let idle = sender.poll_timeout().is_none();
+            sender.handle_sent(&sent, || data.clone(), now);
+            if idle {
+                self.facts.started = true;
+                look.notify_one();
+            }
+        }
+        self.check_drained(look);
+        Some(data)
+    }
+
+    fn check_drained(&mut self, look: &Notify) {
+        if !self.is_drained() {
+            return;
+        }
+        if self.ended {
+            self.facts.ended = true;
+        }
+        if self.ended || self.draining {
+            look.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::outbox::outbox;
+
+    fn lane() -> Lane {
+        let lane = Lane::new(Duration::from_secs(1), Arc::default());
+        lane.describe(
+            Encoding::H264,
+            sender::Config {
+                clock_rate: 90_000,
+                ..sender::Config::default()
+            },
+            1,
+        );
+        lane
+    }
+
+    /// A packet of a frame; the first octet of its payload is the NAL unit's header.
+    fn push(lane: &Lane, sequence: u16, timestamp: u32, unit: u8) {
+        push_sized(lane, sequence, timestamp, unit, 16);
+    }
+
+    fn push_sized(lane: &Lane, sequence: u16, timestamp: u32, unit: u8, size: usize) {
+        let mut data = vec![0x80, 96];
+        data.extend(sequence.to_be_bytes());
+        data.extend(timestamp.to_be_bytes());
+        data.extend([0, 0, 0, 7, unit, 1, 2, 3]);
+        data.resize(size, 0);
+        let buffer = gst::Buffer::from_mut_slice(data);
+        lane.push([RtpPacket {
+            buffer: &buffer,
+            running_time: None,
+        }])
+        .unwrap();
+    }
+
+    /// Sequence numbers of what leaves now.
+    fn taken(lane: &Lane) -> Vec<u16> {
+        let mut frames = Vec::new();
+        lane.take_frames(100, Instant::now(), &mut |frame| frames.push(frame));
+        let sequence = |frame: &Frame| {
+            let bytes = frame.to_bytes();
+            u16::from_be_bytes([bytes[6], bytes[7]])
+        };
+        frames.iter().map(sequence).collect()
+    }
+
+    fn connect(lane: &Lane) -> crate::net::outbox::Outbox {
+        let (outbox, _) = outbox();
+        let pump = outbox.carry(Arc::new(super::super::tcp::Interleaved::default()));
+        lane.connect(Outlet::Tcp { pump, channel: 0 }, None);
+        outbox
+    }
+
+    // covers: P-PUB-07
+    #[test]
+    fn nothing_leaves_before_the_server_records() {
+        gst::init().unwrap();
+        let lane = lane();
+        push(&lane, 1, 0, 0x65);
+        let _outbox = connect(&lane);
+        assert!(taken(&lane).is_empty());
+        lane.open();
+        push(&lane, 2, 0, 0x65);
+        assert_eq!(taken(&lane), [1, 2]);
+        assert!(lane.take_facts().started, "a report is due");
+    }
+
+    #[test]
+    fn after_a_loss_it_goes_on_with_the_parameter_sets_even_behind_a_delimiter() {
+        gst::init().unwrap();
+        let lane = lane();
+        let _outbox = connect(&lane);
+        lane.open();
+        push(&lane, 0, 0, 0x65);
+        push(&lane, 1, 1500, 0x41);
+        lane.disconnect(true);
+        push(&lane, 2, 3000, 0x41);
+        let _outbox = connect(&lane);
+        lane.open();
+        assert!(lane.take_facts().key_unit, "a key frame is asked for");
+        for (sequence, timestamp, unit) in [
+            (3, 6000, 0x41),
+            (4, 9000, 0x09),
+            (5, 9000, 0x67),
+            (6, 9000, 0x68),
+            (7, 9000, 0x65),
+            (8, 9000, 0x65),
+            (9, 12_000, 0x41),
+        ] {
+            push(&lane, sequence, timestamp, unit);
+        }
+        assert_eq!(taken(&lane), [5, 6, 7, 8, 9]);
+        let stats = lane.stats();
+        assert_eq!((stats.lost, stats.invalid), (3, 0));
+    }
+
+    // covers: P-PUB-14
+    #[test]
+    fn what_is_dropped_leaves_no_gap_in_the_sequence_numbers() {
+        gst::init().unwrap();
+        let lane = lane();
+        let _outbox = connect(&lane);
+        lane.open();
+        push(&lane, 1, 0, 0x65);
+        push(&lane, 2, 3000, 0x41);
+        assert_eq!(taken(&lane), [1, 2]);
+        lane.disconnect(true);
+        push(&lane, 3, 6000, 0x41);
+        let _outbox = connect(&lane);
+        lane.open();
+        push(&lane, 4, 9000, 0x41);
+        push(&lane, 5, 12_000, 0x65);
+        push(&lane, 6, 15_000, 0x41);
+        assert_eq!(taken(&lane), [3, 4]);
+    }
+
+    #[test]
+    fn before_the_first_record_a_failed_attempt_loses_nothing() {
+        gst::init().unwrap();
+        let lane = lane();
+        push(&lane, 1, 0, 0x65);
+        lane.disconnect(false);
+        push(&lane, 2, 3000, 0x41);
+        let _outbox = connect(&lane);
+        lane.open();
+        assert_eq!(taken(&lane), [1, 2]);
+    }
+
+    #[test]
+    fn what_waited_for_record_leaves_over_udp_faster_than_it_came() {
+        gst::init().unwrap();
+        let runtimes = crate::session::runtime::runtimes().unwrap();
+        let _io = runtimes.io().enter();
+        let lane = Arc::new(lane());
+        for sequence in 0..300u16 {
+            push_sized(&lane, sequence, u32::from(sequence / 10) * 3000, 0x65, 1400);
+        }
+        let pair = crate::net::udp::UdpPair::bind(([127, 0, 0, 1], 0).into(), None, 20).unwrap();
+        let sink = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let filter = crate::net::lock_in::SourceFilter::any;
+        let path = super::super::udp::UdpPath::start(
+            runtimes.io(),
+            pair,
+            sink.local_addr().unwrap(),
+            &lane,
+            (filter(), filter()),
+            true,
+        );
+        lane.connect(Outlet::Udp(path.outlet.clone()), None);
+        // Only the time of this test counts.
+        drop(path);
+        lock(&lane.state).gate = Gate::Open;
+        let start = Instant::now();
+        let mut run = VecDeque::new();
+        for tick in 0..100 {
+            lane.take_run(&mut run, start + Duration::from_millis(tick));
+            run.clear();
+        }
+        assert!(
+            lane.is_drained(),
+            "{} bytes left",
+            lane.stats().queued_bytes
+        );
+    }
+
+    #[test]
+    fn a_packet_without_a_time_comes_when_it_comes() {
+        gst::init().unwrap();
+        let lane = lane();
+        let mut state = lock(&lane.state);
+        let now = Instant::now();
+        let second = gst::ClockTime::from_seconds(1);
+        assert_eq!(state.running_time(Some(second), now), 1_000_000_000);
+        let later = now + Duration::from_millis(40);
+        assert_eq!(state.running_time(None, later), 1_040_000_000);
+    }
+
+    #[test]
+    fn the_end_is_told_when_all_has_left() {
+        gst::init().unwrap();
+        let lane = lane();
+        let _outbox = connect(&lane);
+        lane.open();
+        push(&lane, 1, 0, 0x65);
+        lane.end();
+        assert!(!lane.take_facts().ended);
+        assert_eq!(taken(&lane), [1]);
+        assert!(lane.take_facts().ended);
+    }
+
+    #[test]
+    fn what_is_no_rtp_is_counted_and_dropped() {
+        gst::init().unwrap();
+        let lane = lane();
+        for data in [vec![], vec![0; 11], vec![0; 70_000]] {
+            let buffer = gst::Buffer::from_mut_slice(data);
+            let packet = RtpPacket {
+                buffer: &buffer,
+                running_time: None,
+            };
+            lane.push([packet]).unwrap();
+        }
+        assert_eq!(lane.stats().invalid, 3);
+        assert_eq!(lane.stats().queued_bytes, 0);
+        lane.close(Closed::Stopped);
+        assert_eq!(lane.push([]), Err(Closed::Stopped));
+    }
+}
