@@ -75,7 +75,7 @@ fn bad_parameter_sets_are_dropped() {
         // 00 00 00 01 67 …: start code.
         ("AAAAAWdCwB7ZA8Vo,aMuMsg==", Some("Z0LAHtkDxWg=,aMuMsg==")),
         // A start code after the first set: 68 cb 00 00 01 68.
-        ("aMsAAAFo", None),
+        ("aMsAAAFo", Some("aMs=")),
         // One byte, and a type that is no parameter set (65).
         ("Zw==,ZYiE", None),
     ] {

@@ -338,6 +338,19 @@ impl Ingest {
         }
     }
 
+    /// Reports stay behind the media that they are about: a BYE before it would
+    /// be of an unknown source.
+    fn is_early(&mut self, packet: &[u8], arrival: Nanos) -> bool {
+        let Some(early) = self.early.as_mut().filter(|early| !early.is_empty()) else {
+            return false;
+        };
+        self.early_bytes = self.early_bytes.saturating_add(packet.len());
+        if rtcp::is_rtcp(packet) && self.early_bytes <= limits::EARLY_MEDIA {
+            early.push_back((Payload::Copied(packet.to_vec()), arrival));
+        }
+        true
+    }
+
     fn rtp(&mut self, packet: Payload, arrival: Nanos) {
         self.seen_rtp = true;
         if self.paused {
@@ -371,6 +384,9 @@ impl Ingest {
 
     pub fn rtcp(&mut self, packet: &[u8], arrival: Nanos) {
         self.seen = true;
+        if self.is_early(packet, arrival) {
+            return;
+        }
         self.tell(Fact::Rtcp {
             stream: self.settings.index,
             packet: packet.to_vec(),
@@ -485,7 +501,10 @@ impl Ingest {
         // The base time may be another one.
         self.clock_due = 0;
         for (packet, arrival) in self.early.take().unwrap_or_default() {
-            self.rtp(packet, arrival);
+            match rtcp::is_rtcp(packet.as_ref()) {
+                true => self.rtcp(packet.as_ref(), arrival),
+                false => self.rtp(packet, arrival),
+            }
         }
         self.early_bytes = 0;
         self.flush();

@@ -139,6 +139,10 @@ impl Run {
                 self.until(line, || lock(&self.server.seen).connections >= wanted);
                 assert_eq!(lock(&self.server.seen).connections, wanted, "{place}");
             }
+            "reports" => {
+                let wanted: usize = line.word(1).parse().expect("a number");
+                self.until(line, || lock(&self.server.seen).reports >= wanted);
+            }
             "requests" => {
                 let wanted: usize = line.word(2).parse().expect("a number");
                 let count = || {

@@ -6,7 +6,6 @@ use crate::script::{Line, hex};
 pub struct Stream {
     /// `$0`, `udp0` …
     pub target: String,
-    pub clock: u64,
     pub every: u64,
     pub packets: u64,
     pub payload_type: u8,
@@ -24,7 +23,6 @@ impl Stream {
         let every = line.number("every", 10);
         Self {
             target: line.word(1).into(),
-            clock,
             every,
             packets: line.number("packets", 1),
             payload_type: line.number("pt", 96) as u8,

@@ -20,6 +20,8 @@ pub struct Seen {
     pub connections: usize,
     /// Methods, in order.
     pub requests: Vec<String>,
+    /// RTCP packets over TCP.
+    pub reports: usize,
     /// Statements that did not come true.
     pub errors: Vec<String>,
     /// Connections whose statements are done.
@@ -380,7 +382,10 @@ impl Connection {
             Ok(Some(Incoming::Response { status, headers })) => {
                 self.responses.push_back(Response { status, headers });
             }
-            Ok(Some(Incoming::Frame { channel, .. })) => self.reports.push_back(channel),
+            Ok(Some(Incoming::Frame { channel, .. })) => {
+                lock(&self.seen).reports += 1;
+                self.reports.push_back(channel);
+            }
             Ok(None) | Err(RecvTimeoutError::Disconnected) => self.closed = true,
             Err(RecvTimeoutError::Timeout) => {}
         }

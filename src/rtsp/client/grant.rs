@@ -123,7 +123,7 @@ fn granted_lower(asked: &Asked, reply: &Transport) -> Result<LowerTransport, Str
 fn tcp(asked: &Asked, reply: &Transport, quirks: &mut Quirks) -> Result<Path, String> {
     if asked.offer.lower_transport() != LowerTransport::Tcp {
         quirks.push("tcp-granted-for-udp");
-    } else if reply.interleaved.is_none() {
+    } else if reply.interleaved.is_none() && !quirks.contains(&"setup-reply-without-transport") {
         quirks.push("setup-reply-without-channels");
     }
     let (rtp, rtcp) = match (reply.channels(), asked.offer) {

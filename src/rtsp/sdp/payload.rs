@@ -113,10 +113,11 @@ impl Media {
     fn parse_encoding(&self, payload_type: u8, encoding: &str) -> Option<RtpMap> {
         let mut parts = encoding.split('/').map(str::trim);
         let name = parts.next().filter(|name| !name.is_empty())?;
-        let clock_rate = match parts.next() {
-            None | Some("") => usual_clock_rate(&self.kind, name)?,
-            Some(rate) => rate.parse().ok().filter(|rate| *rate != 0)?,
-        };
+        let clock_rate = parts
+            .next()
+            .and_then(|rate| rate.parse().ok())
+            .filter(|rate| *rate != 0)
+            .or_else(|| usual_clock_rate(&self.kind, name))?;
         // The third part counts channels for audio only (RFC 8866 §6.6).
         let channels = parts
             .next()

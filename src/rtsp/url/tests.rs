@@ -394,7 +394,12 @@ fn base_is_content_base_then_content_location_then_the_request() {
             None,
         ),
         (None, Some("rtsp://h/l/"), "rtsp://h/l/", None),
-        (Some(" rtsp://u:p@h/b/#f "), None, "rtsp://h/b/", None),
+        (
+            Some(" rtsp://u:p@h/b/#f "),
+            None,
+            "rtsp://h/b/",
+            Some("base-url-with-credentials"),
+        ),
         (Some("/x/"), None, "rtsps://cam.local:1/x/", relative),
         (Some("x/"), None, "rtsps://cam.local:1/live/x/", relative),
         (Some("?y"), None, "rtsps://cam.local:1/live/a?y", relative),
