@@ -8,34 +8,8 @@ use once_cell::sync::Lazy;
 
 use super::refclk::PublishClockMode;
 use crate::rtsp::url::{Credentials, Url};
-use crate::session::{self, PublishConfig};
+use crate::session::{NtpTimeSource, PublishConfig};
 use crate::settings::{self, DEFAULT_USER_AGENT, TransportPreference, parse_port_range};
-
-/// What the NTP time of sender reports is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
-#[enum_type(name = "GstRtsp2SinkNtpTimeSource")]
-pub enum NtpTimeSource {
-    #[default]
-    #[enum_value(name = "NTP time based on realtime clock", nick = "ntp")]
-    Ntp,
-    #[enum_value(name = "UNIX time based on realtime clock", nick = "unix")]
-    Unix,
-    #[enum_value(name = "Running time based on pipeline clock", nick = "running-time")]
-    RunningTime,
-    #[enum_value(name = "Pipeline clock time", nick = "clock-time")]
-    ClockTime,
-}
-
-impl From<NtpTimeSource> for session::NtpTimeSource {
-    fn from(source: NtpTimeSource) -> Self {
-        match source {
-            NtpTimeSource::Ntp => Self::Ntp,
-            NtpTimeSource::Unix => Self::Unix,
-            NtpTimeSource::RunningTime => Self::RunningTime,
-            NtpTimeSource::ClockTime => Self::ClockTime,
-        }
-    }
-}
 
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
@@ -292,7 +266,7 @@ impl Settings {
             rtx_time: Duration::from_millis(self.rtx_time.into()),
             feedback,
             rtcp: self.do_rtcp,
-            ntp_time_source: self.ntp_time_source.into(),
+            ntp_time_source: self.ntp_time_source,
             max_bitrate: Some(self.max_bitrate).filter(|maximum| *maximum > 0),
         })
     }

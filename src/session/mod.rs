@@ -26,11 +26,8 @@ mod link;
 mod lock;
 mod media;
 mod messages;
-<<<<<<< HEAD
 mod permits;
-=======
 mod publish;
->>>>>>> sink
 mod queue;
 mod runtime;
 mod spans;
@@ -54,14 +51,10 @@ pub use config::Config;
 pub use delivery::DeliveryMode;
 pub use ending::Ending;
 pub use foreign::ForeignQueue;
-<<<<<<< HEAD
-pub use timing::{NtpTimeSource, TimingConfig};
-=======
 pub use publish::{
-    Closed, NtpTimeSource, PublishConfig, PublishHost, Publisher, RtpPacket, StreamDescription,
-    StreamSender,
+    Closed, PublishConfig, PublishHost, Publisher, RtpPacket, StreamDescription, StreamSender,
 };
->>>>>>> sink
+pub use timing::{NtpTimeSource, TimingConfig};
 
 use crate::rtsp::limits;
 use crate::rtsp::url::Credentials;

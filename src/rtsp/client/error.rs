@@ -204,7 +204,9 @@ impl fmt::Display for Error {
         if !self.message.is_empty() {
             write!(f, ": {}", self.message)?;
         }
-        let hint = self.status.and_then(|status| status_hint(status, self.phase));
+        let hint = self
+            .status
+            .and_then(|status| status_hint(status, self.phase));
         if let Some(hint) = hint.or_else(|| self.kind.hint(self.phase)) {
             write!(f, " ({hint})")?;
         }

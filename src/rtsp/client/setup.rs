@@ -220,9 +220,7 @@ impl Client {
             461..=463 => {
                 self.next_transport(index, lower, transport_refused(&response), Some(error))
             }
-            400 | 404
-                if first && !self.config.append_control && presentation.next_join(index) =>
-            {
+            400 | 404 if first && !self.config.append_control && presentation.next_join(index) => {
                 self.quirk("control-url-refused");
             }
             400 | 405 | 406 | 415 | 500 | 501 if first && !presentation.fallback_used => {

@@ -229,11 +229,17 @@ impl Task {
                 let rtt = attempt.client.rtt();
                 self.inputs.snapshot.update(|stats| stats.rtt = rtt);
             }
+            Inbound::Quirk(name) => self.quirk(name),
             Inbound::Closed(reason) => {
                 gst::debug!(CAT, "connection closed: {reason}");
                 attempt.link = None;
                 attempt.interleaved = None;
                 attempt.client.handle_connection_lost(reason, now);
+            }
+            Inbound::NotRtsp(reason) => {
+                attempt.link = None;
+                attempt.interleaved = None;
+                attempt.client.handle_not_rtsp(reason, now);
             }
         }
     }

@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 use gst::prelude::*;
 
 use super::super::spans::nanos;
-use super::config::NtpTimeSource;
 use crate::rtp::ntp;
 use crate::rtp::sender::ClockTime;
+use crate::session::timing::NtpTimeSource;
 
 /// From 1900 to 1970 (RFC 868).
 const UNIX_EPOCH: Duration = Duration::from_secs(2_208_988_800);

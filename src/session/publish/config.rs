@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::rtsp::sdp::write::MediaDescription;
 use crate::rtsp::transport::LowerTransport;
 use crate::rtsp::url::{Credentials, Url};
+use crate::session::timing::NtpTimeSource;
 
 /// The element's settings, as they were when it left READY.
 #[derive(Debug, Clone)]
@@ -40,19 +41,6 @@ pub struct PublishConfig {
     pub ntp_time_source: NtpTimeSource,
     /// The estimated bitrate does not grow beyond it, in bit/s.
     pub max_bitrate: Option<u64>,
-}
-
-/// What the NTP time of sender reports is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum NtpTimeSource {
-    /// The wall clock, since 1900.
-    #[default]
-    Ntp,
-    /// The wall clock, since 1970.
-    Unix,
-    RunningTime,
-    /// The pipeline's clock.
-    ClockTime,
 }
 
 /// One stream as it is announced.

@@ -75,14 +75,7 @@ impl Task {
                 }
                 self.tell("redirected", move |message| message.set("location", to));
             }
-            Event::Quirk(name) => {
-                gst::info!(CAT, "{}: quirk {name}", self.config.url);
-                let quirks = self.attempt.as_ref().map_or(Vec::new(), |attempt| {
-                    let quirks = attempt.client.quirks().iter();
-                    quirks.map(|quirk| quirk.to_string()).collect()
-                });
-                self.inputs.snapshot.update(|stats| stats.quirks = quirks);
-            }
+            Event::Quirk(name) => self.quirk(name),
             Event::ServerRequest { method } => gst::debug!(CAT, "the server sent {method}"),
             Event::Warning(text) => gst::warning!(CAT, "{}: {text}", self.config.url),
             Event::SessionLost(error) | Event::Failed(error) => self.lost(&error, now),
@@ -98,6 +91,21 @@ impl Task {
             | Event::Playing { .. }
             | Event::SetUpAgain
             | Event::Reply { .. } => {}
+        }
+    }
+
+    /// An oddity of the server that is made allowance for: each is told once.
+    pub fn quirk(&mut self, name: &'static str) {
+        let mut new = false;
+        self.inputs.snapshot.update(|stats| {
+            new = !stats.quirks.contains(&name);
+            if new {
+                stats.quirks.push(name);
+            }
+        });
+        if new {
+            gst::info!(CAT, "{}: quirk {name}", self.config.url);
+            self.tell("quirk", move |message| message.set("name", name));
         }
     }
 

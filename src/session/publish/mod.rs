@@ -31,7 +31,7 @@ use std::time::Duration;
 use once_cell::sync::Lazy;
 use tokio::sync::{Notify, mpsc};
 
-pub use config::{NtpTimeSource, PublishConfig, StreamDescription};
+pub use config::{PublishConfig, StreamDescription};
 pub use lane::{Closed, RtpPacket, StreamSender};
 
 use super::ending::Ending;
