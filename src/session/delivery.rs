@@ -13,7 +13,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use gst::prelude::*;
@@ -131,21 +131,25 @@ impl Delivery {
         bounds: impl FnOnce() -> Bounds,
     ) -> u64 {
         let mut dropped = 0u64;
-        let threaded = {
-            let mut queue = lock(&self.queue);
-            dropped = dropped.saturating_add(queue.trim(bounds));
-            for item in items {
-                dropped = dropped.saturating_add(queue.push(item));
-            }
-            self.media.store(queue.has_media(), Release);
-            self.threaded.load(Acquire)
-        };
+        let mut queue = lock(&self.queue);
+        dropped = dropped.saturating_add(queue.trim(bounds));
+        for item in items {
+            dropped = dropped.saturating_add(queue.push(item));
+        }
+        self.wake(queue);
+        dropped
+    }
+
+    /// The queue has changed: wakes whoever pushes.
+    fn wake(&self, queue: MutexGuard<'_, Queue>) {
+        self.media.store(queue.has_media(), Release);
+        let threaded = self.threaded.load(Acquire);
+        drop(queue);
         if threaded {
             self.thread.notify_one();
         } else {
             self.task.notify_one();
         }
-        dropped
     }
 
     /// Adds an event behind what is queued.
@@ -154,6 +158,13 @@ impl Delivery {
             bytes: usize::MAX,
             time: Duration::MAX,
         });
+    }
+
+    /// EOS, behind what is queued as far as downstream takes that in time.
+    pub fn eos(&self) {
+        let mut queue = lock(&self.queue);
+        queue.push_eos();
+        self.wake(queue);
     }
 
     /// Drops the media that is queued; the next buffer is a discontinuity.
@@ -358,7 +369,9 @@ impl Delivery {
                 (self.report)(Outcome::Failed(gst::FlowError::Error));
             }
             let ended = monotonic();
-            if Duration::from_nanos(ended.saturating_sub(began)) > SLOW {
+            let took = Duration::from_nanos(ended.saturating_sub(began));
+            if took > SLOW {
+                lock(&self.queue).held_up(took);
                 self.slow_at.store(ended, Release);
                 if permit.is_some() {
                     return !lock(&self.queue).is_empty();
@@ -414,6 +427,14 @@ impl Delivery {
                     .build();
                 self.pad
                     .push_event(gst::event::CustomDownstream::new(structure));
+            }
+            Item::Segment { at, time } => {
+                let at = running(at);
+                let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+                segment.set_start(at);
+                segment.set_base(at);
+                segment.set_time(gst::ClockTime::from_nseconds(time));
+                self.pad.push_event(gst::event::Segment::new(&segment));
             }
             Item::Gap { start, duration } => {
                 // What lies before the base time is none of the pipeline's.

@@ -12,7 +12,7 @@ use crate::net::{multicast, punch};
 use crate::rtp::feedback::{Allowed, KeyUnits};
 use crate::rtp::report::{self, Reporter};
 use crate::rtp::{self, rtx};
-use crate::rtsp::client::{Granted, Path};
+use crate::rtsp::client::{ErrorKind, Granted, Path, Phase};
 use crate::rtsp::sdp::{BandwidthKind, Direction, Media};
 use crate::rtsp::transport::{Offer, Profile};
 use crate::session::delivery::Delivery;
@@ -265,16 +265,8 @@ impl Task {
                 self.switch_transport(rest, now);
             }
             None => {
-                let error = Error {
-                    kind: client::ErrorKind::NoTransport,
-                    method: None,
-                    status: None,
-                    reason: None,
-                    url: self.config.url.to_string(),
-                    phase: client::Phase::Setup,
-                    message: format!("cannot receive over {}: {why}", name_of(lower)),
-                    retry_after: None,
-                };
+                let why = format!("cannot receive over {}: {why}", name_of(lower));
+                let error = self.error(ErrorKind::NoTransport, Phase::Setup, why);
                 self.lost(&error, now);
             }
         }
@@ -368,6 +360,8 @@ impl Task {
             presented: false,
         };
         stream.shared.set_pipeline_latency(self.pipeline_latency);
+        let drop = self.config.drop_on_latency;
+        stream.shared.set_drop_on_latency(drop);
         self.streams.insert(at.min(self.streams.len()), stream);
         Some(at)
     }
@@ -415,6 +409,7 @@ impl Task {
                     probation: self.config.probation,
                     known_ssrc: granted.ssrc,
                     nack: !retransmissions.is_empty(),
+                    follow_clock: self.config.follow_clock,
                     rtx_time: retransmissions
                         .iter()
                         .find_map(|rtx| rtx.rtx_time)
@@ -443,6 +438,7 @@ impl Task {
             report::Config {
                 avoid: granted.ssrc.into_iter().collect(),
                 cname: self.cname.clone(),
+                sdes: self.config.sdes.clone(),
                 bandwidth: report::Bandwidth {
                     session: media
                         .bandwidth(sdp, BandwidthKind::As)
