@@ -5,12 +5,16 @@ mod support;
 
 mod coming_back;
 mod delivery;
+mod drop_in;
 mod ending;
+mod errors;
 mod foreign;
+mod messages;
 mod pads;
 mod pausing;
 mod protocol;
 mod reports;
+mod secrets;
 mod server_requests;
 mod states;
 mod surface;
