@@ -10,7 +10,8 @@ run='gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
      gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-x
      gstreamer1.0-gl iproute2'
 # Peers that are not ours.
-test='gstreamer1.0-rtsp ffmpeg vlc-bin vlc-plugin-base rtsp-server-perl'
+test='gstreamer1.0-rtsp gstreamer1.0-plugins-base-apps ffmpeg vlc-bin vlc-plugin-base
+      rtsp-server-perl'
 install='meson ninja-build'
 
 list=no

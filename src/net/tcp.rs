@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::mpsc;
 
-use crate::rtsp::framing::{Decoder, Step};
+use crate::rtsp::framing::{Decoder, Step, Stranger};
 use crate::rtsp::limits;
 use crate::rtsp::message::Message;
 
@@ -119,9 +119,16 @@ pub async fn read<H: FrameHandler>(
         if let Err(reason) = result {
             break reason;
         }
+        if let Some(Stranger::Http | Stranger::Tls) = reader.decoder.stranger() {
+            break String::new();
+        }
     };
     // The session may have gone; then nobody needs the reason.
-    let _ = inbound.send(reader.last_word(reason)).await;
+    let last = match reader.decoder.stranger() {
+        Some(stranger) => Inbound::NotRtsp(stranger.to_string()),
+        None => Inbound::Closed(reason),
+    };
+    let _ = inbound.send(last).await;
 }
 
 fn describe(error: &io::Error) -> String {
@@ -187,16 +194,6 @@ impl<H: FrameHandler> Reader<H> {
             self.buffer.reserve(need.max(SHARE));
         }
         self.check_completion(consumed, now)
-    }
-
-    fn last_word(&self, reason: String) -> Inbound {
-        if !self.decoder.is_not_rtsp() {
-            return Inbound::Closed(reason);
-        }
-        Inbound::NotRtsp(match self.decoder.damage_excerpt() {
-            excerpt if excerpt.is_empty() => reason,
-            excerpt => format!("what answers there is no RTSP server, it sent \"{excerpt}\""),
-        })
     }
 
     /// A message or frame that has begun must end in time, however slowly its

@@ -74,14 +74,22 @@ pub enum FramingError {
     TooManyHeaderLines,
     #[error("more than {max} blank lines before a message", max = limits::BLANK_LINES)]
     TooManyBlankLines,
-    #[error("an HTTP server answers there: check the port of the URL")]
-    Http,
-    #[error("a TLS server answers there: the scheme for it is rtsps")]
-    Tls,
     #[error("no RTSP message or frame within {max} bytes after \"{0}\"", max = limits::RESYNC)]
     LostSync(String),
     #[error(transparent)]
     Parse(#[from] ParseError),
+}
+
+/// Who answers in place of an RTSP server.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Stranger {
+    #[error("an HTTP server answers there: check the port of the URL")]
+    Http,
+    #[error("a TLS server answers there: the scheme for it is rtsps")]
+    Tls,
+    /// With the first bytes, escaped.
+    #[error("what answers there is no RTSP server, it sent \"{0}\"")]
+    Unknown(String),
 }
 
 /// How far the head of a message was looked at, so that no byte is looked at
@@ -169,9 +177,17 @@ impl Decoder {
         self.resyncs
     }
 
-    /// Whether all that has come so far is damage.
-    pub fn is_not_rtsp(&self) -> bool {
-        !self.understood && self.resyncs > 0
+    /// Who speaks, if all that has come so far is damage.
+    pub fn stranger(&self) -> Option<Stranger> {
+        if self.understood || self.resyncs == 0 {
+            return None;
+        }
+        Some(match *self.excerpt {
+            [b'H', b'T', b'T', b'P', b'/', ..] => Stranger::Http,
+            // An alert or a handshake record (RFC 8446 §5.1).
+            [21 | 22, 3, 0..=4, ..] => Stranger::Tls,
+            _ => Stranger::Unknown(self.damage_excerpt()),
+        })
     }
 
     /// The first bytes of the latest damage, escaped.
@@ -429,13 +445,6 @@ impl Decoder {
             self.quirk("bytes-between-messages");
             self.resyncs = self.resyncs.saturating_add(1);
             self.excerpt.clear();
-        }
-        match *buf {
-            _ if self.understood => {}
-            [b'H', b'T', b'T', b'P', b'/', ..] => return Err(FramingError::Http),
-            // An alert or a handshake record (RFC 8446 §5.1).
-            [21 | 22, 3, 0..=4, ..] => return Err(FramingError::Tls),
-            _ => {}
         }
         self.skip(buf)
     }

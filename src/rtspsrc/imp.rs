@@ -61,7 +61,7 @@ impl RtspSrc2 {
         // Posting runs handlers of the application: no lock is held meanwhile.
         let config = lock(&self.settings).config();
         let config = config.map_err(|reason| {
-            gst::element_imp_error!(self, gst::ResourceError::Settings, ["{reason}"]);
+            gst::element_imp_error!(self, gst::ResourceError::Settings, ("{reason}"));
             gst::StateChangeError
         })?;
         let host = Arc::new(ElementHost {
@@ -76,7 +76,7 @@ impl RtspSrc2 {
             gst::element_imp_error!(
                 self,
                 gst::ResourceError::NoSpaceLeft,
-                ["The threads of rtspsrc2 cannot be started: {error}"]
+                ("The threads of rtspsrc2 cannot be started: {error}")
             );
             gst::StateChangeError
         })?;
@@ -152,6 +152,13 @@ impl ObjectImpl for RtspSrc2 {
                 let credentials = lock(&self.settings).credentials();
                 if let Some(session) = session {
                     session.set_credentials(credentials);
+                }
+            }
+            Ok(Change::Adopt) => {
+                // Without a location it is the next start that fails.
+                let config = lock(&self.settings).config();
+                if let (Some(session), Ok(config)) = (session, config) {
+                    session.adopt(config);
                 }
             }
             Err(reason) => gst::error!(CAT, imp = self, "{}: {}", pspec.name(), redact(&reason)),

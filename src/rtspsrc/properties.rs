@@ -1,5 +1,7 @@
 //! The property table of `rtspsrc2`.
 
+mod enums;
+
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -8,20 +10,10 @@ use gst::prelude::*;
 use gst_rtsp::RTSPLowerTrans;
 use once_cell::sync::Lazy;
 
+use self::enums::{BufferMode, NatMethod};
 use crate::rtsp::url::{Credentials, Url};
 use crate::session::{Config, DeliveryMode, LINKED_STATICALLY, NtpTimeSource, TimingConfig};
 use crate::settings::{self, DEFAULT_USER_AGENT, TransportPreference, parse_port_range};
-
-/// What opens the way for UDP through a NAT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
-#[enum_type(name = "GstRtsp2NatMethod")]
-pub enum NatMethod {
-    #[enum_value(name = "None", nick = "none")]
-    None,
-    #[default]
-    #[enum_value(name = "Send Dummy packets", nick = "dummy")]
-    Dummy,
-}
 
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
@@ -32,11 +24,19 @@ pub(super) struct Settings {
     timeout: u64,
     tcp_timeout: u64,
     pub latency: u32,
+    drop_on_latency: bool,
+    buffer_mode: BufferMode,
     nat_method: NatMethod,
     do_rtcp: bool,
     do_rtsp_keep_alive: bool,
     do_retransmission: bool,
     rtp_blocksize: u32,
+    short_header: bool,
+    force_non_compliant_url: bool,
+    udp_reconnect: bool,
+    connection_speed: u64,
+    debug: bool,
+    sdes: Option<gst::Structure>,
     user_id: Option<String>,
     user_pw: Option<String>,
     user_agent: String,
@@ -73,11 +73,19 @@ impl Default for Settings {
             timeout: 5_000_000,
             tcp_timeout: 20_000_000,
             latency: 200,
+            drop_on_latency: false,
+            buffer_mode: BufferMode::default(),
             nat_method: NatMethod::default(),
             do_rtcp: true,
             do_rtsp_keep_alive: true,
             do_retransmission: true,
             rtp_blocksize: 0,
+            short_header: false,
+            force_non_compliant_url: false,
+            udp_reconnect: true,
+            connection_speed: 0,
+            debug: false,
+            sdes: None,
             user_id: None,
             user_pw: None,
             user_agent: DEFAULT_USER_AGENT.into(),
@@ -112,7 +120,23 @@ pub(super) enum Change {
     BufferLists(bool),
     Timing,
     Credentials,
+    /// The session takes it over for what comes next.
+    Adopt,
 }
+
+/// Those that [`Config::adopt`] takes over.
+const ADOPTED: [&str; 10] = [
+    "connect-attempts",
+    "drop-on-latency",
+    "reconnect-attempts",
+    "reconnect-initial-delay",
+    "reconnect-max-delay",
+    "stall-timeout",
+    "tcp-timeout",
+    "teardown-timeout",
+    "timeout",
+    "user-agent",
+];
 
 impl Settings {
     pub fn set_location(&mut self, location: Option<&str>) -> Result<(), String> {
@@ -141,11 +165,19 @@ impl Settings {
                 self.latency = get(value)?;
                 return Ok(Change::Latency);
             }
+            "drop-on-latency" => self.drop_on_latency = get(value)?,
+            "buffer-mode" => self.buffer_mode = get(value)?,
             "nat-method" => self.nat_method = get(value)?,
             "do-rtcp" => self.do_rtcp = get(value)?,
             "do-rtsp-keep-alive" => self.do_rtsp_keep_alive = get(value)?,
             "do-retransmission" => self.do_retransmission = get(value)?,
             "rtp-blocksize" => self.rtp_blocksize = get(value)?,
+            "short-header" => self.short_header = get(value)?,
+            "force-non-compliant-url" => self.force_non_compliant_url = get(value)?,
+            "udp-reconnect" => self.udp_reconnect = get(value)?,
+            "connection-speed" => self.connection_speed = get(value)?,
+            "debug" => self.debug = get(value)?,
+            "sdes" => self.sdes = get(value)?,
             "user-id" => {
                 self.user_id = get(value)?;
                 return Ok(Change::Credentials);
@@ -194,7 +226,10 @@ impl Settings {
             }
             other => return Err(format!("no property {other}")),
         }
-        Ok(Change::NextStart)
+        Ok(match ADOPTED.contains(&name) {
+            true => Change::Adopt,
+            false => Change::NextStart,
+        })
     }
 
     pub fn get(&self, name: &str) -> Option<glib::Value> {
@@ -210,11 +245,19 @@ impl Settings {
             "timeout" => self.timeout.to_value(),
             "tcp-timeout" => self.tcp_timeout.to_value(),
             "latency" => self.latency.to_value(),
+            "drop-on-latency" => self.drop_on_latency.to_value(),
+            "buffer-mode" => self.buffer_mode.to_value(),
             "nat-method" => self.nat_method.to_value(),
             "do-rtcp" => self.do_rtcp.to_value(),
             "do-rtsp-keep-alive" => self.do_rtsp_keep_alive.to_value(),
             "do-retransmission" => self.do_retransmission.to_value(),
             "rtp-blocksize" => self.rtp_blocksize.to_value(),
+            "short-header" => self.short_header.to_value(),
+            "force-non-compliant-url" => self.force_non_compliant_url.to_value(),
+            "udp-reconnect" => self.udp_reconnect.to_value(),
+            "connection-speed" => self.connection_speed.to_value(),
+            "debug" => self.debug.to_value(),
+            "sdes" => self.sdes.to_value(),
             "user-id" => self.user_id.to_value(),
             // A secret is written, never read back.
             "user-pw" => None::<String>.to_value(),
@@ -281,12 +324,23 @@ impl Settings {
         Ok(Config {
             url: url.clone(),
             credentials: self.credentials(),
-            user_agent: self.user_agent.clone(),
+            user_agent: match self.short_header {
+                true => String::new(),
+                false => self.user_agent.replace("{VERSION}", &gstreamer_version()),
+            },
+            append_control: self.force_non_compliant_url,
+            udp_reconnect: self.udp_reconnect,
             transports,
             keep_alive: self.do_rtsp_keep_alive,
             response_timeout: us(self.tcp_timeout),
             udp_timeout: us(self.timeout),
-            blocksize: self.rtp_blocksize,
+            blocksize: match self.short_header {
+                true => 0,
+                false => self.rtp_blocksize,
+            },
+            drop_on_latency: self.drop_on_latency,
+            follow_clock: !matches!(self.buffer_mode, BufferMode::None | BufferMode::Synced),
+            sdes: sdes_items(self.sdes.as_ref()),
             latency: Duration::from_millis(self.latency.into()),
             probation: self.probation,
             retransmission: self.do_retransmission,
@@ -311,6 +365,26 @@ impl Settings {
             media: parse_media(&self.media),
         })
     }
+}
+
+/// Of the library that runs, as `{VERSION}` of `user-agent` names it.
+fn gstreamer_version() -> String {
+    let (major, minor, micro, _) = gst::version();
+    format!("{major}.{minor}.{micro}")
+}
+
+/// The items of an SDES (RFC 3550 §6.5) under the names that `rtpsession` has
+/// for them.
+fn sdes_items(sdes: Option<&gst::Structure>) -> Vec<(u8, String)> {
+    const ITEMS: [&str; 7] = [
+        "cname", "name", "email", "phone", "location", "tool", "note",
+    ];
+    let item = |(kind, name): (u8, &&str)| {
+        let value: String = sdes?.get(*name).ok()?;
+        // The length is one byte.
+        (1..=255).contains(&value.len()).then_some((kind, value))
+    };
+    (1..).zip(&ITEMS).filter_map(item).collect()
 }
 
 /// A list of media types; empty for all.
@@ -358,17 +432,29 @@ pub(super) static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
             .nick("Timeout")
             .blurb("Retry TCP transport after UDP timeout microseconds (0 = disabled)")
             .default_value(d.timeout)
+            .mutable_playing()
             .build(),
         UInt64::builder("tcp-timeout")
             .nick("TCP Timeout")
             .blurb("Fail after timeout microseconds on TCP connections (0 = disabled)")
             .default_value(d.tcp_timeout)
+            .mutable_playing()
             .build(),
         UInt::builder("latency")
             .nick("Buffer latency in ms")
             .blurb("Amount of ms to buffer")
             .default_value(d.latency)
             .mutable_playing()
+            .build(),
+        Bool::builder("drop-on-latency")
+            .nick("Drop buffers when maximum latency is reached")
+            .blurb("Drop the oldest packets as soon as downstream is behind by more than the latency of the pipeline")
+            .default_value(d.drop_on_latency)
+            .mutable_playing()
+            .build(),
+        Enum::builder_with_default("buffer-mode", d.buffer_mode)
+            .nick("Buffer Mode")
+            .blurb("Whether presentation times follow the sender's clock once the stream has begun")
             .build(),
         Enum::builder_with_default("nat-method", d.nat_method)
             .nick("NAT Method")
@@ -395,6 +481,37 @@ pub(super) static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
             .maximum(65_536)
             .default_value(d.rtp_blocksize)
             .build(),
+        Bool::builder("short-header")
+            .nick("Short Header")
+            .blurb("Leave out User-Agent and Blocksize, for servers that fail on headers they do not know")
+            .default_value(d.short_header)
+            .build(),
+        Bool::builder("force-non-compliant-url")
+            .nick("Force non-compliant URL")
+            .blurb("Always append the control attribute to the base URL; else the rule of RFC 3986 is tried when the server refuses that")
+            .default_value(d.force_non_compliant_url)
+            .build(),
+        Bool::builder("udp-reconnect")
+            .nick("Reconnect to the server")
+            .blurb("While media comes over UDP, open a lost RTSP connection again and go on; else all is set up anew")
+            .default_value(d.udp_reconnect)
+            .build(),
+        UInt64::builder("connection-speed")
+            .nick("Connection Speed")
+            .blurb("Does nothing, as in rtspsrc (network connection speed in kbps, 0 = unknown)")
+            .maximum(u64::MAX / 1000)
+            .default_value(d.connection_speed)
+            .build(),
+        Bool::builder("debug")
+            .nick("Debug")
+            .blurb("Does nothing, as in rtspsrc: messages are in the log of category rtsp2-message at level LOG")
+            .default_value(d.debug)
+            .deprecated()
+            .build(),
+        glib::ParamSpecBoxed::builder::<gst::Structure>("sdes")
+            .nick("SDES")
+            .blurb("The SDES items of our reports: cname, name, email, phone, location, tool, note")
+            .build(),
         Text::builder("user-id")
             .nick("user-id")
             .blurb("RTSP location URI user id for authentication")
@@ -407,8 +524,9 @@ pub(super) static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
             .build(),
         Text::builder("user-agent")
             .nick("User Agent")
-            .blurb("The User-Agent string to send to the server")
+            .blurb("The User-Agent string to send to the server; {VERSION} stands for that of GStreamer")
             .default_value(Some(DEFAULT_USER_AGENT))
+            .mutable_playing()
             .build(),
         Text::builder("port-range")
             .nick("Port range")
@@ -462,33 +580,39 @@ pub(super) static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
             .nick("Teardown Timeout")
             .blurb("When transitioning to NULL, wait this many nanoseconds at most for the server's answer to TEARDOWN (0 = do not wait)")
             .default_value(d.teardown_timeout)
+            .mutable_playing()
             .build(),
         Int::builder("connect-attempts")
             .nick("Connect Attempts")
             .blurb("How often a first connection is tried before it is an error (-1 = for ever)")
             .minimum(-1)
             .default_value(d.connect_attempts)
+            .mutable_playing()
             .build(),
         Int::builder("reconnect-attempts")
             .nick("Reconnect Attempts")
             .blurb("How often a lost stream is tried again before it is an error (-1 = for ever, 0 = never)")
             .minimum(-1)
             .default_value(d.reconnect_attempts)
+            .mutable_playing()
             .build(),
         UInt64::builder("reconnect-initial-delay")
             .nick("Reconnect Initial Delay")
             .blurb("Nanoseconds before a lost stream is tried again; doubles with each failure")
             .default_value(d.reconnect_initial_delay)
+            .mutable_playing()
             .build(),
         UInt64::builder("reconnect-max-delay")
             .nick("Reconnect Max Delay")
             .blurb("Nanoseconds between two tries at most")
             .default_value(d.reconnect_max_delay)
+            .mutable_playing()
             .build(),
         UInt64::builder("stall-timeout")
             .nick("Stall Timeout")
             .blurb("Nanoseconds without any media from a playing server after which it counts as lost (0 = never)")
             .default_value(d.stall_timeout)
+            .mutable_playing()
             .build(),
         Enum::builder_with_default("delivery", d.delivery)
             .nick("Delivery")
@@ -514,13 +638,4 @@ pub(super) static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
 });
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn media_is_a_list_of_kinds() {
-        assert!(parse_media("all").is_empty());
-        assert!(parse_media("").is_empty());
-        assert_eq!(parse_media("Video, audio"), ["video", "audio"]);
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
 
+use super::config::Config;
 use crate::rtsp::client::{Error, ErrorKind};
 
 /// Without an answer of the server, the next try comes within this.
@@ -24,6 +25,17 @@ pub(super) struct Policy {
     pub reconnect_attempts: i32,
     pub initial_delay: Duration,
     pub max_delay: Duration,
+}
+
+impl Policy {
+    pub fn of(config: &Config) -> Self {
+        Self {
+            connect_attempts: config.connect_attempts,
+            reconnect_attempts: config.reconnect_attempts,
+            initial_delay: config.reconnect_initial_delay,
+            max_delay: config.reconnect_max_delay,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +65,11 @@ impl Backoff {
             refusals: 0,
             playing_since: None,
         }
+    }
+
+    /// Counts go on.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
     }
 
     /// A PLAY has succeeded.
@@ -168,14 +185,8 @@ mod tests {
 
     fn error(kind: ErrorKind, status: Option<u16>) -> Error {
         Error {
-            kind,
-            method: None,
             status,
-            reason: None,
-            url: String::new(),
-            phase: Phase::Connect,
-            message: String::new(),
-            retry_after: None,
+            ..Error::new(kind, Phase::Connect, "", "")
         }
     }
 

@@ -15,6 +15,10 @@ pub struct Config {
     /// From `user-id`, `user-pw`; they override those of the URL.
     pub credentials: Option<Credentials>,
     pub user_agent: String,
+    /// Control attributes are appended to the base URL, never resolved.
+    pub append_control: bool,
+    /// A lost connection of a UDP session is opened again.
+    pub udp_reconnect: bool,
     /// Allowed lower transports, the preferred one first.
     pub transports: Vec<LowerTransport>,
     pub keep_alive: bool,
@@ -24,6 +28,12 @@ pub struct Config {
     pub udp_timeout: Duration,
     pub blocksize: u32,
     pub latency: Duration,
+    /// Nothing stays queued beyond the latency of the pipeline.
+    pub drop_on_latency: bool,
+    /// Presentation times follow the sender's clock.
+    pub follow_clock: bool,
+    /// SDES items of our reports by their type (RFC 3550 §6.5).
+    pub sdes: Vec<(u8, String)>,
     pub probation: u32,
     pub retransmission: bool,
     pub rtcp: bool,
@@ -45,4 +55,20 @@ pub struct Config {
     pub buffer_lists: bool,
     /// Kinds of media to SET UP (`video`, `audio`, …), or empty for all.
     pub media: Vec<String>,
+}
+
+impl Config {
+    /// Takes over the settings that may change while a session runs.
+    pub fn adopt(&mut self, new: Config) {
+        self.user_agent = new.user_agent;
+        self.response_timeout = new.response_timeout;
+        self.udp_timeout = new.udp_timeout;
+        self.drop_on_latency = new.drop_on_latency;
+        self.connect_attempts = new.connect_attempts;
+        self.reconnect_attempts = new.reconnect_attempts;
+        self.reconnect_initial_delay = new.reconnect_initial_delay;
+        self.reconnect_max_delay = new.reconnect_max_delay;
+        self.stall_timeout = new.stall_timeout;
+        self.teardown_timeout = new.teardown_timeout;
+    }
 }

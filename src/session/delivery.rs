@@ -153,6 +153,15 @@ impl Delivery {
         });
     }
 
+    /// EOS, behind what is queued as far as downstream takes that in time.
+    pub fn eos(&self) {
+        let add = |queue: &mut Queue| {
+            queue.push_eos();
+            self.media.store(queue.has_media(), Release);
+        };
+        self.queue.change(add, || self.task.notify_one());
+    }
+
     /// Drops the media that is queued; the next buffer is a discontinuity.
     pub fn clear_media(&self) {
         self.queue.with(|queue| {
@@ -331,7 +340,9 @@ impl Delivery {
                 (self.report)(Outcome::Failed(gst::FlowError::Error));
             }
             let ended = monotonic();
-            if Duration::from_nanos(ended.saturating_sub(began)) > SLOW {
+            let took = Duration::from_nanos(ended.saturating_sub(began));
+            if took > SLOW {
+                self.queue.with(|queue| queue.held_up(took));
                 self.slow_at.store(ended, Release);
                 if permit.is_some() {
                     return !self.queue.with(|queue| queue.is_empty());
@@ -387,6 +398,14 @@ impl Delivery {
                     .build();
                 self.pad
                     .push_event(gst::event::CustomDownstream::new(structure));
+            }
+            Item::Segment { at, time } => {
+                let at = running(at);
+                let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+                segment.set_start(at);
+                segment.set_base(at);
+                segment.set_time(gst::ClockTime::from_nseconds(time));
+                self.pad.push_event(gst::event::Segment::new(&segment));
             }
             Item::Gap { start, duration } => {
                 // What lies before the base time is none of the pipeline's.

@@ -28,9 +28,6 @@ use crate::rtsp::limits;
 
 /// What a buffer costs beside its bytes.
 const BUFFER_OVERHEAD: usize = 512;
-/// A queue may span this much more than the latency.
-const QUEUE_SLACK: Duration = Duration::from_millis(500);
-const QUEUE_TIME_MIN: Duration = Duration::from_secs(1);
 /// Clocks drift apart: how they stand to each other is looked at this often.
 const CLOCK_INTERVAL: Nanos = 1_000_000_000;
 
@@ -64,6 +61,8 @@ pub(super) struct Shared {
     latency: AtomicU64,
     /// What the whole pipeline buffers; downstream holds that much back.
     pipeline_latency: AtomicU64,
+    /// Nothing stays queued beyond that.
+    drop_on_latency: AtomicBool,
     /// The last presentation time on the current clock.
     last_pts: AtomicU64,
     /// Packets that were dropped since the element was paused.
@@ -92,6 +91,7 @@ impl Shared {
             offset_pending: AtomicBool::new(false),
             latency: AtomicU64::new(0),
             pipeline_latency: AtomicU64::new(0),
+            drop_on_latency: AtomicBool::new(false),
             last_pts: AtomicU64::new(0),
             paused_drops: AtomicU64::new(0),
             rtcp_among_media: AtomicBool::new(false),
@@ -144,6 +144,10 @@ impl Shared {
     pub fn set_pipeline_latency(&self, latency: Duration) {
         let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
         self.pipeline_latency.store(nanos, Release);
+    }
+
+    pub fn set_drop_on_latency(&self, drop: bool) {
+        self.drop_on_latency.store(drop, Release);
     }
 
     fn apply(&self, offset: Offset) {
@@ -229,6 +233,8 @@ pub(super) struct Ingest {
     facts: mpsc::Sender<Fact>,
     cname: Option<(u32, Vec<u8>)>,
     fields: PlayFields,
+    /// The stream time of what comes next, where it is not that of before.
+    resumes_at: Option<Nanos>,
     /// The payload type that the pad's caps name.
     payload_type: u8,
     bye_untold: bool,
@@ -271,6 +277,7 @@ impl Ingest {
             facts,
             cname: None,
             fields: PlayFields::default(),
+            resumes_at: None,
             payload_type,
             bye_untold: false,
             anchor_used: false,
@@ -510,6 +517,11 @@ impl Ingest {
         self.flush();
     }
 
+    /// The next media is from this position of a range that was interrupted.
+    pub fn resume_at(&mut self, position: Nanos) {
+        self.resumes_at = Some(position);
+    }
+
     /// Media is dropped and counted until the next [`play`](Self::play).
     pub fn pause(&mut self, now: Nanos) {
         self.paused = true;
@@ -712,6 +724,10 @@ impl Ingest {
     fn close_burst(&mut self) {
         if let Some((_, burst)) = self.open.take() {
             self.shared.last_pts.fetch_max(burst.pts, Relaxed);
+            if let Some(time) = self.resumes_at.take() {
+                let at = burst.pts;
+                self.items.push(Item::Segment { at, time });
+            }
             self.items.push(Item::Burst(burst));
         }
     }
@@ -724,14 +740,10 @@ impl Ingest {
             };
         }
         let pipeline = self.shared.pipeline_latency.load(Relaxed);
-        let latency =
-            Duration::from_nanos(self.latency.saturating_add(pipeline)).saturating_add(QUEUE_SLACK);
-        let time = latency.max(QUEUE_TIME_MIN);
-        // A sink holds the latency back: a fast stream needs room for all of it.
-        let seconds = usize::try_from(time.as_millis().div_ceil(1000)).unwrap_or(usize::MAX);
-        let bytes = limits::QUEUE
-            .saturating_mul(seconds)
-            .min(limits::QUEUE_WAITING);
-        Bounds { bytes, time }
+        Bounds::of(
+            Duration::from_nanos(self.latency),
+            Duration::from_nanos(pipeline),
+            self.shared.drop_on_latency.load(Relaxed),
+        )
     }
 }

@@ -86,6 +86,27 @@ pub(super) fn element_message(
         .build()
 }
 
+/// What `GstRTSPSrcTimeout` says of its cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstRtsp2TimeoutCause")]
+enum TimeoutCause {
+    #[enum_value(name = "Silent for five RTCP intervals", nick = "rtcp")]
+    Rtcp,
+}
+
+/// A source has sent neither RTP nor RTCP for so long that it counts as gone
+/// (RFC 3550 §6.3.5), in the words of `rtspsrc`.
+pub(super) fn source_timeout(element: &gst::Element, media: usize, ssrc: u32) -> gst::Message {
+    let structure = gst::Structure::builder("GstRTSPSrcTimeout")
+        .field("cause", TimeoutCause::Rtcp)
+        .field("stream-number", i32::try_from(media).unwrap_or(i32::MAX))
+        .field("ssrc", ssrc)
+        .build();
+    gst::message::Element::builder(structure)
+        .src(element)
+        .build()
+}
+
 /// A task must not die silently.
 pub(super) fn post_panic(element: Option<gst::Element>) {
     if let Some(element) = element {

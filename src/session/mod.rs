@@ -106,6 +106,8 @@ enum Command {
     BufferLists(bool),
     Timing(TimingConfig),
     Credentials(Option<Credentials>),
+    /// Settings for what comes next.
+    Adopt(Box<Config>),
     /// For one pad, or for all that carry video.
     ForceKeyUnit(Option<String>),
 }
@@ -251,6 +253,11 @@ impl Session {
 
     pub fn set_credentials(&self, credentials: Option<Credentials>) {
         self.send(Command::Credentials(credentials));
+    }
+
+    /// See [`Config::adopt`].
+    pub fn adopt(&self, config: Config) {
+        self.send(Command::Adopt(Box::new(config)));
     }
 
     /// The decoder behind `pad` cannot go on without a key frame.

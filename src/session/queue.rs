@@ -36,6 +36,11 @@ pub(super) enum Item {
         pts: Nanos,
         duration: Nanos,
     },
+    /// From the media at `at` on, stream time goes on at `time`.
+    Segment {
+        at: Nanos,
+        time: Nanos,
+    },
     /// Nothing from `start` on for `duration`: a muxer need not wait.
     Gap {
         start: Nanos,
@@ -43,6 +48,15 @@ pub(super) enum Item {
     },
 }
 
+impl Item {
+    /// Events may not be lost with the media around them.
+    fn must_stay(&self) -> bool {
+        matches!(self, Item::Event(_) | Item::Segment { .. })
+    }
+}
+
+/// How long slow pushes may delay an EOS in all.
+const EOS_PATIENCE: Duration = Duration::from_millis(500);
 /// The longest wait for a key frame after a drop.
 const KEY_FRAME_WAIT: Duration = Duration::from_secs(10);
 
@@ -51,6 +65,30 @@ const KEY_FRAME_WAIT: Duration = Duration::from_secs(10);
 pub(super) struct Bounds {
     pub bytes: usize,
     pub time: Duration,
+}
+
+/// A queue may span this much more than the latency.
+const SLACK: Duration = Duration::from_millis(500);
+const TIME_MIN: Duration = Duration::from_secs(1);
+
+impl Bounds {
+    /// By the stream's latency and by that of the whole pipeline, which sinks
+    /// hold back.
+    pub fn of(latency: Duration, pipeline: Duration, drop_on_latency: bool) -> Self {
+        let time = match drop_on_latency {
+            true => latency.max(pipeline),
+            false => latency
+                .saturating_add(pipeline)
+                .saturating_add(SLACK)
+                .max(TIME_MIN),
+        };
+        // A fast stream needs room for all of it.
+        let seconds = usize::try_from(time.as_millis().div_ceil(1000)).unwrap_or(usize::MAX);
+        let bytes = limits::QUEUE
+            .saturating_mul(seconds.max(1))
+            .min(limits::QUEUE_WAITING);
+        Self { bytes, time }
+    }
 }
 
 #[derive(Default)]
@@ -63,6 +101,8 @@ pub(super) struct Queue {
     await_key: Option<Nanos>,
     dropped: u64,
     closed: bool,
+    /// An EOS is queued: how long downstream may still hold up what is before it.
+    patience: Option<Duration>,
 }
 
 impl Queue {
@@ -74,7 +114,7 @@ impl Queue {
         }
         let Item::Burst(mut burst) = item else {
             // Events are few and may not be lost; the others can be.
-            if matches!(item, Item::Event(_)) || self.items.len() < limits::QUEUE_ITEMS {
+            if item.must_stay() || self.items.len() < limits::QUEUE_ITEMS {
                 self.items.push_back(item);
             }
             return 0;
@@ -155,8 +195,8 @@ impl Queue {
                     last = Some(burst.pts);
                     self.count_drop(&burst);
                 }
-                Item::Event(_) => events.push_back(item),
-                Item::Lost { .. } | Item::Gap { .. } => {}
+                item if item.must_stay() => events.push_back(item),
+                _ => {}
             }
         }
         // Nothing left to start from: what comes is useless up to a key frame.
@@ -195,11 +235,35 @@ impl Queue {
 
     /// Drops the media, keeps the events.
     pub fn clear_media(&mut self) {
-        self.items.retain(|item| matches!(item, Item::Event(_)));
+        self.items.retain(Item::must_stay);
         self.pinned = 0;
         self.bursts = 0;
         self.discont = true;
         self.await_key = None;
+    }
+
+    /// Adds EOS; see [`held_up`](Self::held_up).
+    pub fn push_eos(&mut self) {
+        self.patience = Some(EOS_PATIENCE);
+        self.push(Item::Event(gst::event::Eos::new()));
+    }
+
+    /// Downstream took its time with a push. What is queued before an EOS is
+    /// dropped once that adds up to too much.
+    pub fn held_up(&mut self, time: Duration) {
+        let Some(left) = self.patience else {
+            return;
+        };
+        self.patience = left.checked_sub(time);
+        if self.patience.is_none() {
+            let packets = |item: &Item| match item {
+                Item::Burst(burst) => u64::try_from(burst.buffers.len()).unwrap_or(u64::MAX),
+                _ => 0,
+            };
+            let dropped = self.items.iter().map(packets).fold(0, u64::saturating_add);
+            self.dropped = self.dropped.saturating_add(dropped);
+            self.clear_media();
+        }
     }
 
     pub fn close(&mut self) {
@@ -276,12 +340,46 @@ mod tests {
     }
 
     #[test]
+    fn with_drop_on_latency_the_bound_is_what_sinks_hold_back() {
+        let ms = Duration::from_millis;
+        let time = |latency, pipeline, drop| Bounds::of(ms(latency), ms(pipeline), drop).time;
+        assert_eq!(time(100, 0, false), ms(1000));
+        assert_eq!(time(2000, 300, false), ms(2800));
+        assert_eq!(time(100, 0, true), ms(100));
+        // The pipeline's latency has ours in it.
+        assert_eq!(time(100, 160, true), ms(160));
+        let bytes = |latency| Bounds::of(ms(latency), ms(0), true).bytes;
+        assert_eq!(bytes(0), limits::QUEUE);
+        assert_eq!(bytes(1001), 2 * limits::QUEUE);
+        assert_eq!(bytes(1_000_000), limits::QUEUE_WAITING);
+    }
+
+    #[test]
     fn what_comes_at_once_is_no_backlog() {
         let mut queue = Queue::default();
         for i in 0..100u64 {
             assert_eq!(queue.push(burst(i * 100 * MS, i == 0)), 0);
         }
         assert!(queue.has_media());
+    }
+
+    #[test]
+    fn an_eos_waits_for_a_slow_downstream_no_longer_than_500_ms() {
+        let mut queue = Queue::default();
+        for i in 0..10u64 {
+            queue.push(burst(i * 40 * MS, true));
+        }
+        queue.held_up(Duration::from_secs(10));
+        assert!(queue.has_media(), "there is no EOS yet");
+        queue.push_eos();
+        // A fast downstream takes all of it.
+        queue.held_up(Duration::from_millis(300));
+        queue.held_up(Duration::from_millis(200));
+        assert!(queue.has_media());
+        queue.held_up(Duration::from_millis(3));
+        assert_eq!(queue.dropped(), 10);
+        assert!(matches!(queue.pop(), Some(Item::Event(_))));
+        assert!(queue.is_empty());
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod plugin;
 #[path = "../support/process.rs"]
 mod process;
 
+mod applications;
 mod auth;
 mod codecs;
 mod element;

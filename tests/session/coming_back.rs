@@ -298,3 +298,59 @@ fn four_at_once_are_set_up_with_one_server() {
         player.flows(STREAM, 3);
     }
 }
+
+#[test]
+fn another_encoding_ends_the_pad_and_a_new_one_of_the_same_name_follows() {
+    let mini = Mini::new(Script {
+        streams: vec![Media::H264, Media::Pcmu],
+        ..Script::default()
+    });
+    let player = Player::new(&mini.url()).play();
+    player.flows(STREAM, 10);
+    player.flows("stream_1", 10);
+    mini.set(|script| script.streams = vec![Media::H265, Media::Pcmu]);
+    mini.drop_connections();
+    player.told("connection-restored", 1);
+    player.wait("a new pad", |log| log.pads.len() == 3);
+    player.flows(STREAM, 10);
+    player.flows("stream_1", 10);
+    player.has_no_error();
+    player.log(|log| {
+        let (old, ended) = &log.pads[0];
+        let (new, _) = &log.pads[2];
+        assert_eq!((old.name(), new.name()), (STREAM.into(), STREAM.into()));
+        assert!(matches!(ended.last(), Some(Item::Event(e)) if e.type_() == gst::EventType::Eos));
+        assert_eq!(log.removed, [STREAM]);
+        assert_eq!(log.no_more_pads, 2);
+        let encoding = |pad: &gst::Pad| {
+            let caps = pad.current_caps().expect("caps");
+            let s = caps.structure(0).expect("one structure");
+            s.get::<String>("encoding-name").expect("an encoding")
+        };
+        assert_eq!(encoding(new), "H265");
+        // The new pad begins as each pad does.
+        let kinds: Vec<_> = log
+            .items(STREAM)
+            .iter()
+            .filter_map(|item| match item {
+                Item::Event(event) => Some(event.type_()),
+                Item::Buffer(_) => None,
+            })
+            .collect();
+        assert_eq!(
+            kinds[..2],
+            [gst::EventType::StreamStart, gst::EventType::Caps]
+        );
+        assert!(kinds.contains(&gst::EventType::Segment), "{kinds:?}");
+        // Its sibling went on.
+        assert!(log.events("stream_1", gst::EventType::Eos).is_empty());
+        let collections = log.of_type(gst::MessageType::StreamCollection);
+        assert_eq!(collections.len(), 2);
+        let times = log.packets("stream_1");
+        assert!(times.windows(2).all(|pair| pair[0].pts <= pair[1].pts));
+    });
+    assert_eq!(
+        player.stream_stats(0).get::<&str>("encoding-name"),
+        Ok("H265")
+    );
+}

@@ -1,5 +1,7 @@
 //! What ends a stream, and what does not.
 
+use std::sync::{Arc, Mutex};
+
 use gst::prelude::*;
 
 use crate::support::mini::{Media, Mini, Script};
@@ -183,7 +185,94 @@ fn a_range_that_was_lost_goes_on_where_it_was() {
     // Ten packets were played; the silence was not.
     assert!(start > 0.0 && start < 60.0, "{ranges:?}");
     player.flows(STREAM, 10);
-    player.log(|log| assert!(log.events(STREAM, gst::EventType::Eos).is_empty()));
+    player.log(|log| {
+        assert!(log.events(STREAM, gst::EventType::Eos).is_empty());
+        // Stream time goes on where the range does, running time as if nothing had been.
+        let segments = log.events(STREAM, gst::EventType::Segment);
+        let [_, resumed] = segments[..] else {
+            panic!("{segments:?}");
+        };
+        let gst::EventView::Segment(resumed) = resumed.view() else {
+            unreachable!("it is one");
+        };
+        let segment = resumed.segment().downcast_ref::<gst::ClockTime>();
+        let segment = segment.expect("a time segment");
+        let items = log.items(STREAM);
+        let at = items.iter().rposition(
+            |item| matches!(item, Item::Event(e) if e.type_() == gst::EventType::Segment),
+        );
+        let Some(Item::Buffer(first)) = items.get(at.unwrap_or(0) + 1) else {
+            panic!("a packet right after the segment");
+        };
+        assert!(first.discont);
+        assert_eq!(segment.to_running_time(first.pts), first.pts);
+        let position = segment.to_stream_time(first.pts).expect("a stream time");
+        let position = position.nseconds() as f64 / 1e9;
+        assert!((position - start).abs() < 0.001, "{position} {start}");
+    });
+}
+
+/// What a sink after a depayloader makes of it: time does not go back, nor is it lost.
+#[test]
+fn running_time_goes_on_behind_a_depayloader_when_a_range_is_resumed() {
+    let mini = Mini::new(Script {
+        range: "npt=0-60",
+        streams: vec![Media::Pcmu],
+        ..Script::default()
+    });
+    let times = Arc::<Mutex<Vec<gst::ClockTime>>>::default();
+    let seen = times.clone();
+    let link = move |pad: &gst::Pad| {
+        let src = pad.parent_element().expect("an element");
+        let pipeline = src.parent().and_downcast::<gst::Pipeline>();
+        let depay = gst::ElementFactory::make("rtppcmudepay").build().unwrap();
+        let sink = gst::ElementFactory::make("fakesink")
+            .property("sync", false)
+            .property("async", false)
+            .build()
+            .unwrap();
+        pipeline.unwrap().add_many([&depay, &sink]).unwrap();
+        depay.link(&sink).unwrap();
+        let out = depay.static_pad("src").unwrap();
+        let seen = seen.clone();
+        out.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+            let segment = pad.sticky_event::<gst::event::Segment>(0).expect("one");
+            let segment = segment.segment().downcast_ref::<gst::ClockTime>();
+            let pts = info.buffer().and_then(|buffer| buffer.pts());
+            let running = segment.and_then(|segment| segment.to_running_time(pts));
+            seen.lock().unwrap().extend(running);
+            gst::PadProbeReturn::Ok
+        });
+        for element in [&sink, &depay] {
+            element.sync_state_with_parent().unwrap();
+        }
+        pad.link(&depay.static_pad("sink").unwrap()).unwrap();
+        false
+    };
+    let player = Player::linking(&mini.url(), Box::new(link))
+        .with("stall-timeout", 1_000_000_000u64)
+        .play();
+    let flows = |count: usize| {
+        let before = times.lock().unwrap().len();
+        player.flows(STREAM, count + 10);
+        let now = times.lock().unwrap().len();
+        assert!(now >= before + count, "{before} {now}");
+    };
+    // Its numbers begin again; the depayloader takes less than 100 for late packets.
+    flows(120);
+    mini.set(|script| script.media = false);
+    player.told("connection-lost", 1);
+    let lost = times.lock().unwrap().len();
+    mini.set(|script| script.media = true);
+    player.told("connection-restored", 1);
+    flows(10);
+    let times = times.lock().unwrap().clone();
+    for pair in times.windows(2) {
+        assert!(pair[0] <= pair[1], "{pair:?}");
+    }
+    // More than the silence that made it a loss has passed.
+    let passed = times[lost] - times[lost - 1];
+    assert!(passed >= gst::ClockTime::from_mseconds(900), "{passed}");
 }
 
 // covers: C-SREQ-06

@@ -274,3 +274,78 @@ fn a_presentation_without_a_wanted_stream_is_an_error() {
     assert!(error.matches(gst::StreamError::CodecNotFound), "{error:?}");
     assert_eq!(mini.count("SETUP"), 0);
 }
+
+#[test]
+fn caps_follow_the_payload_type_within_a_media() {
+    let mini = Mini::new(Script {
+        streams: vec![Media::PcmuAndPcma],
+        ..Script::default()
+    });
+    let player = Player::new(&mini.url()).play();
+    // 90 packets of one type, 10 of the other, and so on.
+    player.flows(STREAM, 210);
+    player.has_no_error();
+    player.log(|log| {
+        assert_eq!(names(log), [STREAM]);
+        let mut caps = None;
+        let mut seen = Vec::new();
+        for item in log.items(STREAM) {
+            match item {
+                Item::Event(event) => {
+                    if let gst::EventView::Caps(event) = event.view() {
+                        caps = Some(event.caps_owned());
+                    }
+                }
+                Item::Buffer(packet) => {
+                    let caps = caps.as_ref().expect("caps before the first packet");
+                    let s = caps.structure(0).expect("one structure");
+                    let expected = if packet.payload_type == 8 {
+                        "PCMA"
+                    } else {
+                        "PCMU"
+                    };
+                    assert_eq!(s.get::<&str>("encoding-name"), Ok(expected), "{s}");
+                    assert_eq!(s.get::<i32>("payload"), Ok(packet.payload_type.into()));
+                    assert!(s.has_field("clock-base"), "{s}");
+                    if seen.last() != Some(&packet.payload_type) {
+                        seen.push(packet.payload_type);
+                    }
+                }
+            }
+        }
+        assert!(seen.starts_with(&[0, 8, 0, 8]), "{seen:?}");
+    });
+    assert_eq!(
+        player.stream_stats(0).get::<u64>("discarded-payload-type"),
+        Ok(0)
+    );
+}
+
+#[test]
+fn a_new_clock_while_playing_starts_time_anew() {
+    let mini = Mini::new(Script::default());
+    let player = Player::new(&mini.url()).play();
+    player.flows(STREAM, 10);
+    let running = |log: &Log| log.packets(STREAM).last().and_then(|p| p.pts);
+    let before = player.log(running).expect("a time");
+    // Another clock, on which the pipeline has run for an hour.
+    let clock = gst::SystemClock::new(Some("other"), gst::ClockType::Realtime);
+    let hour = gst::ClockTime::from_seconds(3600);
+    player.src.set_base_time(clock.time() - hour);
+    player.src.set_clock(Some(&clock)).expect("a clock");
+    player.wait("time on the new clock", |log| {
+        running(log).is_some_and(|time| time >= hour)
+    });
+    player.flows(STREAM, 10);
+    player.has_no_error();
+    player.log(|log| {
+        let packets = log.packets(STREAM);
+        let first = packets.iter().position(|p| p.pts >= Some(hour));
+        let first = first.expect("one");
+        assert!(packets[first].discont);
+        assert!(packets[first..].windows(2).all(|p| p[0].pts <= p[1].pts));
+        let last = packets.last().and_then(|p| p.pts).expect("a time");
+        assert!(last < hour + gst::ClockTime::from_seconds(60), "{last}");
+        assert!(before < hour);
+    });
+}

@@ -1,4 +1,4 @@
-//! Properties, queries, statistics, secrets.
+//! Properties, queries, statistics.
 
 use gst::prelude::*;
 
@@ -116,70 +116,101 @@ fn statistics_say_what_there_is() {
     assert_eq!(player.stats().get::<&str>("state"), Ok("paused"));
 }
 
-// covers: C-AUTH-20
 #[test]
-fn a_password_reaches_nobody() {
-    const SECRET: &str = "hunter2";
-    // Basic authentication's form of it.
-    const CODED: &str = "dXNlcjpodW50ZXIy";
+fn what_may_change_while_playing_does() {
     let mini = Mini::new(Script {
-        auth: Some(("user", SECRET)),
+        timeout: 2,
         ..Script::default()
     });
-    let url = mini
-        .url()
-        .replace("rtsp://", &format!("rtsp://user:{SECRET}@"));
-    let player = Player::new(&url).play();
+    let player = Player::new(&mini.url()).play();
     player.flows(STREAM, 10);
-    let mut said = vec![
-        player.src.property::<String>("location"),
-        player.stats().to_string(),
-        player
-            .pipeline
-            .debug_to_dot_data(gst::DebugGraphDetails::all())
-            .to_string(),
-    ];
-    let mut query = gst::query::Uri::new();
-    assert!(player.src.query(&mut query));
-    said.extend(query.uri().map(|uri| uri.to_string()));
-    // Refused, lost and given up.
-    mini.set(|script| script.auth = Some(("user", "other")));
+    player.src.set_property("user-agent", "other/2 {VERSION}");
+    let (major, minor, micro, _) = gst::version();
+    let expected = format!("other/2 {major}.{minor}.{micro}");
+    let named = || {
+        let of_it = |r: &crate::support::mini::Request| r.header("User-Agent") == Some(&expected);
+        mini.requests().iter().any(of_it)
+    };
+    for keep_alives in 1.. {
+        mini.wait_for("GET_PARAMETER", keep_alives);
+        if named() {
+            break;
+        }
+        assert!(keep_alives < 5, "{:?}", mini.requests());
+    }
+    assert_eq!(mini.count("DESCRIBE"), 1, "on the same session");
+    // What comes back keeps to it.
     mini.drop_connections();
-    player.told("authentication-refused", 1);
-    let failed = Player::new(&url).play();
-    let (error, _) = failed.error();
-    assert!(
-        error.matches(gst::ResourceError::NotAuthorized),
-        "{error:?}"
+    player.told("connection-restored", 1);
+    let requests = mini.requests();
+    let describe = requests.iter().rfind(|r| r.method == "DESCRIBE");
+    let agent = describe.and_then(|r| r.header("User-Agent"));
+    assert_eq!(agent, Some(expected.as_str()));
+    assert_eq!(
+        player.src.property::<String>("user-agent"),
+        "other/2 {VERSION}"
     );
-    for player in [&player, &failed] {
-        said.push(player.stats().to_string());
-        player.log(|log| {
-            for message in &log.messages {
-                said.push(format!("{message:?}"));
-                if let gst::MessageView::Error(error) = message.view() {
-                    said.push(format!(
-                        "{} {:?} {:?}",
-                        error.error(),
-                        error.debug(),
-                        error.details()
-                    ));
-                }
-            }
-            for (pad, _) in &log.pads {
-                said.push(format!("{:?} {:?}", pad.current_caps(), pad.stream_id()));
-            }
-        });
+    // Ten seconds of silence would be too long for this test.
+    player.flows(STREAM, 10);
+    player.src.set_property("stall-timeout", 500_000_000u64);
+    mini.set(|script| script.media = false);
+    player.told("stalled", 1);
+    // And no more tries.
+    player.src.set_property("reconnect-attempts", 0i32);
+    mini.drop_connections();
+    mini.set(|script| script.refuse = Some(("DESCRIBE", 500)));
+    player.error();
+}
+
+#[test]
+fn with_drop_on_latency_a_stream_that_was_blocked_goes_on() {
+    let mini = Mini::new(Script::default());
+    let player = Player::new(&mini.url()).play();
+    player.flows(STREAM, 10);
+    player.src.set_property("drop-on-latency", true);
+    player.change(|log| log.blocked = true);
+    player.wait("a push that blocks", |log| log.waiting == 1);
+    let dropped = || player.stream_stats(0).get::<u64>("dropped").unwrap_or(0);
+    let deadline = std::time::Instant::now() + crate::support::player::PATIENCE;
+    while dropped() == 0 {
+        assert!(std::time::Instant::now() < deadline, "nothing is dropped");
+        std::thread::yield_now();
     }
-    failed.src.set_property("user-id", "user");
-    failed.src.set_property("user-pw", SECRET);
-    assert_eq!(failed.src.property::<Option<String>>("user-pw"), None);
-    for text in said {
-        assert!(!text.contains(SECRET) && !text.contains(CODED), "{text}");
+    player.change(|log| log.blocked = false);
+    player.flows(STREAM, 30);
+    player.has_no_error();
+}
+
+#[test]
+fn short_headers_are_those_that_are_needed() {
+    let mini = Mini::new(Script::default());
+    let player = Player::new(&mini.url())
+        .with("short-header", true)
+        .with("rtp-blocksize", 1400u32)
+        .play();
+    player.flows(STREAM, 3);
+    for request in mini.requests() {
+        let names: Vec<&str> = request
+            .headers
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let basic = ["CSeq", "Accept", "Transport", "Session", "Range"];
+        assert!(names.iter().all(|name| basic.contains(name)), "{names:?}");
     }
-    // It was on the wire, so the test could have failed.
-    let sent = mini.requests();
-    let answered = sent.iter().filter_map(|r| r.header("Authorization"));
-    assert!(answered.clone().any(|header| header.contains(CODED)));
-    assert!(sent.iter().all(|r| !r.uri.contains(SECRET)));
+}
+
+#[test]
+fn reports_carry_the_sdes_items_of_the_application() {
+    let mini = Mini::new(Script::default());
+    let sdes = gst::Structure::builder("application/x-rtp-source-sdes")
+        .field("cname", "camera-wall@example")
+        .field("tool", "wall/3")
+        .build();
+    let player = Player::new(&mini.url()).with("sdes", sdes).play();
+    player.flows(STREAM, 10);
+    let report = mini.reports(1).remove(0).packet;
+    for item in [&b"\x01\x13camera-wall@example"[..], b"\x06\x06wall/3"] {
+        assert!(report.windows(item.len()).any(|part| part == item));
+    }
 }

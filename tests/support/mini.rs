@@ -389,10 +389,18 @@ fn answer(shared: &Shared, connection: &Connection, script: &Script, request: &R
         lock(&shared.script).refusals -= 1;
         return reply(status, "", "");
     }
-    if let Some((user, password)) = script.auth
-        && request.header("Authorization") != Some(&wire::basic(user, password))
-    {
-        return reply(401, "WWW-Authenticate: Basic realm=\"mini\"\r\n", "");
+    if let Some((user, password)) = script.auth {
+        let given = request.header("Authorization").unwrap_or_default();
+        let (right, challenge) = match script.digest {
+            true => (
+                wire::is_digest(given, user, password, method),
+                wire::DIGEST_CHALLENGE,
+            ),
+            false => (given == wire::basic(user, password), "Basic realm=\"mini\""),
+        };
+        if !right {
+            return reply(401, &format!("WWW-Authenticate: {challenge}\r\n"), "");
+        }
     }
     let session = format!(
         "Session: {};timeout={}\r\n",
@@ -410,7 +418,8 @@ fn answer(shared: &Shared, connection: &Connection, script: &Script, request: &R
                 "Content-Type: application/sdp\r\nContent-Base: rtsp://{}/live/\r\n",
                 shared.address
             );
-            reply(200, &more, &wire::description(script, shared.started));
+            let described = wire::description(script, shared.started);
+            reply(200, &more, script.description.unwrap_or(&described));
         }
         "SETUP" => match set_up(shared, connection, script, request) {
             Some(transport) => {
@@ -433,7 +442,13 @@ fn answer(shared: &Shared, connection: &Connection, script: &Script, request: &R
                     format!("url={url};seq={};rtptime={time}", path.seq)
                 })
                 .collect();
-            let mut more = format!("{session}Range: {}\r\n", script.range);
+            // A range with an end is played from where it was asked for.
+            let end = script.range.rsplit('-').next().unwrap_or_default();
+            let range = match request.header("Range") {
+                Some(from) if !end.is_empty() && from.ends_with('-') => format!("{from}{end}"),
+                _ => script.range.to_string(),
+            };
+            let mut more = format!("{session}Range: {range}\r\n");
             if !script.early_media {
                 more += &format!("RTP-Info: {}\r\n", info.join(","));
             }

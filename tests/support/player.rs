@@ -19,6 +19,7 @@ pub struct Packet {
     pub pts: Option<gst::ClockTime>,
     pub discont: bool,
     /// From the RTP header.
+    pub payload_type: u8,
     pub seq: u16,
     pub rtp_time: u32,
     /// Which push it came with; a list is one push.
@@ -379,6 +380,7 @@ fn packet(buffer: &gst::BufferRef, push: usize, in_list: bool) -> Item {
     Item::Buffer(Packet {
         pts: buffer.pts(),
         discont: buffer.flags().contains(gst::BufferFlags::DISCONT),
+        payload_type: map[1] & 0x7f,
         seq: u16::from_be_bytes([map[2], map[3]]),
         rtp_time: u32::from_be_bytes([map[4], map[5], map[6], map[7]]),
         push,

@@ -191,6 +191,11 @@ fn example(name: &str) -> PathBuf {
 
 /// `gst-launch-1.0` with the plugin that this test was built with.
 pub fn gst_launch() -> Command {
+    gst_tool("gst-launch-1.0")
+}
+
+/// A program of GStreamer with the plugin that this test was built with.
+pub fn gst_tool(name: &str) -> Command {
     let executable = std::env::current_exe().expect("a test has a file");
     let library = executable.with_file_name("libgstrtsp2.so");
     assert!(library.exists(), "{} is missing", library.display());
@@ -203,7 +208,7 @@ pub fn gst_launch() -> Command {
         let _ = std::fs::remove_file(&link);
         let _ = std::os::unix::fs::symlink(&library, &link);
     }
-    let mut command = Command::new("gst-launch-1.0");
+    let mut command = Command::new(name);
     command
         .env("GST_PLUGIN_PATH", &folder)
         .env("GST_REGISTRY", folder.with_file_name("registry.bin"))

@@ -9,8 +9,12 @@ use super::wire;
 pub enum Media {
     /// Three packets a frame, each tenth frame a key frame.
     H264,
+    /// The same.
+    H265,
     /// One packet.
     Pcmu,
+    /// PCMU, and each second ten frames PCMA.
+    PcmuAndPcma,
 }
 
 /// How a SETUP is granted.
@@ -52,8 +56,11 @@ pub struct Script {
     pub public: &'static str,
     /// Seconds, as the Session header says.
     pub timeout: u32,
-    /// User and password of Basic authentication.
+    /// User and password, of Basic authentication unless `digest` is set.
     pub auth: Option<(&'static str, &'static str)>,
+    pub digest: bool,
+    /// Instead of what describes `streams`.
+    pub description: Option<&'static str>,
     /// Between two frames.
     pub interval: Duration,
     /// Between two sender reports of a stream.
@@ -84,6 +91,8 @@ impl Default for Script {
             public: "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, GET_PARAMETER, TEARDOWN",
             timeout: 60,
             auth: None,
+            digest: false,
+            description: None,
             interval: Duration::from_millis(10),
             reports: None,
             ntp_ahead: 0,

@@ -88,6 +88,26 @@ pub fn basic(user: &str, password: &str) -> String {
     format!("Basic {coded}")
 }
 
+pub const DIGEST_CHALLENGE: &str = "Digest realm=\"mini\", nonce=\"c0ffee\"";
+
+/// Whether the header answers the challenge (RFC 2069 §2.1.2).
+pub fn is_digest(header: &str, user: &str, password: &str, method: &str) -> bool {
+    let parameter = |name: &str| {
+        let (_, rest) = header.split_once(&format!("{name}=\""))?;
+        rest.split('"').next()
+    };
+    let uri = parameter("uri").unwrap_or_default();
+    let secret = md5(&format!("{user}:mini:{password}"));
+    let asked = md5(&format!("{method}:{uri}"));
+    parameter("response") == Some(&md5(&format!("{secret}:c0ffee:{asked}")))
+}
+
+fn md5(text: &str) -> String {
+    use md5::Digest as _;
+    let hash = md5::Md5::digest(text);
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 pub fn description(script: &Script, started: SystemTime) -> String {
     let (streams, range) = (&script.streams, script.range);
     let mut sdp = format!(
@@ -98,7 +118,9 @@ pub fn description(script: &Script, started: SystemTime) -> String {
             Media::H264 => {
                 "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\n"
             }
+            Media::H265 => "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H265/90000\r\n",
             Media::Pcmu => "m=audio 0 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n",
+            Media::PcmuAndPcma => "m=audio 0 RTP/AVP 0 8\r\n",
         };
         sdp += &format!("a=control:track{index}\r\n");
         if let Some(clock) = &script.refclk {
@@ -113,8 +135,8 @@ pub fn description(script: &Script, started: SystemTime) -> String {
 
 pub fn clock_rate(media: Media) -> u32 {
     match media {
-        Media::H264 => 90_000,
-        Media::Pcmu => 8_000,
+        Media::H264 | Media::H265 => 90_000,
+        Media::Pcmu | Media::PcmuAndPcma => 8_000,
     }
 }
 
@@ -160,15 +182,16 @@ pub fn add_onvif_time(packet: &mut Vec<u8>, ntp: SystemTime) {
 /// The packets of one frame.
 pub fn packets(media: Media, seq: u16, time: u32, ssrc: u32, frame: u64) -> Vec<Vec<u8>> {
     let count = match media {
-        Media::H264 => 3u16,
-        Media::Pcmu => 1,
+        Media::H264 | Media::H265 => 3u16,
+        Media::Pcmu | Media::PcmuAndPcma => 1,
     };
     (0..count)
         .map(|i| {
             let last = i + 1 == count;
             let payload_type = match media {
-                Media::H264 => 96,
-                Media::Pcmu => 0,
+                Media::H264 | Media::H265 => 96,
+                Media::PcmuAndPcma if frame % 100 >= 90 => 8,
+                Media::Pcmu | Media::PcmuAndPcma => 0,
             };
             let mut packet = vec![0x80, u8::from(last) << 7 | payload_type];
             packet.extend(seq.wrapping_add(i).to_be_bytes());
@@ -177,7 +200,10 @@ pub fn packets(media: Media, seq: u16, time: u32, ssrc: u32, frame: u64) -> Vec<
             match media {
                 // A slice of a key frame, or of another one (RFC 6184 §5.6).
                 Media::H264 => packet.push(if frame.is_multiple_of(10) { 0x65 } else { 0x41 }),
-                Media::Pcmu => {}
+                // RFC 7798 §1.1.4.
+                Media::H265 if frame.is_multiple_of(10) => packet.extend([19 << 1, 1]),
+                Media::H265 => packet.extend([1 << 1, 1]),
+                Media::Pcmu | Media::PcmuAndPcma => {}
             }
             packet.extend([0xff; 79]);
             packet

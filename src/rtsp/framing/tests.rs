@@ -632,32 +632,25 @@ fn what_is_made_allowance_for_is_named_once() {
 fn a_server_of_another_protocol_is_told_by_its_first_bytes() {
     let html = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n<html>";
     let alert = [21, 3, 1, 0, 2, 2, 70];
-    for (bytes, error) in [
-        (&html[..], FramingError::Http),
-        (&alert[..], FramingError::Tls),
+    let banner = b"SSH-2.0-x\r\n";
+    for (bytes, stranger) in [
+        (&html[..], Stranger::Http),
+        (&alert[..], Stranger::Tls),
+        (&banner[..], Stranger::Unknown("SSH-2.0-x\\r\\n".into())),
     ] {
         // Whole, and byte by byte.
-        for size in [bytes.len(), 5] {
+        for size in [bytes.len(), 1] {
             let mut decoder = Decoder::new();
             let chunks: Vec<&[u8]> = bytes.chunks(size).collect();
-            let outcome = feed(&mut decoder, &chunks);
-            assert_eq!(outcome.error, Some(error.clone()));
-            assert!(decoder.is_not_rtsp());
+            feed(&mut decoder, &chunks);
+            assert_eq!(decoder.stranger(), Some(stranger.clone()));
         }
-        // After a message of RTSP it is damage like any other.
-        let mut decoder = Decoder::new();
+        // With a message of RTSP before or after it, it is damage like any other.
         let ok = b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n";
-        let outcome = feed(&mut decoder, &[ok, bytes, ok]);
-        assert_eq!((outcome.error, outcome.events.len()), (None, 2));
-        assert!(!decoder.is_not_rtsp());
+        for chunks in [[ok, bytes], [bytes, ok]] {
+            let mut decoder = Decoder::new();
+            feed(&mut decoder, &chunks);
+            assert_eq!(decoder.stranger(), None);
+        }
     }
-}
-
-#[test]
-fn damage_before_the_first_message_may_still_be_rtsp() {
-    let mut decoder = Decoder::new();
-    feed(&mut decoder, &[b"\x00\x01garbage\r\n"]);
-    assert!(decoder.is_not_rtsp());
-    feed(&mut decoder, &[b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n"]);
-    assert!(!decoder.is_not_rtsp());
 }

@@ -28,6 +28,8 @@ impl Task {
             keep_alive: self.config.keep_alive,
             response_timeout: nonzero(self.config.response_timeout),
             blocksize: self.config.blocksize,
+            append_control: self.config.append_control,
+            udp_reconnect: self.config.udp_reconnect,
             previous_session: self.previous_session.clone(),
             start: self.resume_at,
             ..client::Config::new(self.config.url.clone())

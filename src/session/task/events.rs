@@ -167,6 +167,7 @@ impl Task {
             .as_ref()
             .and_then(|a| a.sdp.as_ref())
             .and_then(|sdp| sdp.range());
+        let finite = sdp_range.as_ref().is_some_and(Range::is_closed);
         let range = range.or(sdp_range);
         let clock_ns = |ns: Option<u64>| ns.map(gst::ClockTime::from_nseconds);
         let npt_start = clock_ns(range.as_ref().and_then(Range::start_ns));
@@ -196,7 +197,11 @@ impl Task {
             stream.shared.delivery.event(stream.caps_event(&fields));
             stream.bye = None;
             stream.gap_until = None;
-            lock(&path.ingest).play(&fields, rtt);
+            let mut ingest = lock(&path.ingest);
+            if let Some(start) = npt_start.filter(|_| reconnected && finite) {
+                ingest.resume_at(start.nseconds());
+            }
+            ingest.play(&fields, rtt);
         }
         let Some(attempt) = &mut self.attempt else {
             return;

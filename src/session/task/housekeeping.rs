@@ -53,6 +53,7 @@ impl Task {
             return;
         }
         let mut due = Vec::new();
+        let mut gone = Vec::new();
         for (at, stream) in self.streams.iter_mut().enumerate() {
             let Some(path) = &mut stream.path else {
                 continue;
@@ -62,6 +63,8 @@ impl Task {
                 while let Some(packet) = path.reporter.poll(&reception, now) {
                     due.push((at, packet));
                 }
+                let timed_out = path.reporter.timed_out();
+                gone.extend(timed_out.map(|ssrc| (stream.media, ssrc)));
             }
             if path
                 .punch
@@ -73,6 +76,10 @@ impl Task {
         }
         for (at, packet) in due {
             self.send_rtcp(at, packet);
+        }
+        for (media, ssrc) in gone {
+            gst::info!(CAT, "{}: source {ssrc:08x} has timed out", self.config.url);
+            self.post(move |element| messages::source_timeout(element, media, ssrc));
         }
     }
 
@@ -319,16 +326,8 @@ impl Task {
         self.tell("stalled", move |message| {
             message.set("last-packet-age-ms", age)
         });
-        let error = Error {
-            kind: ErrorKind::SessionLost,
-            method: None,
-            status: None,
-            reason: None,
-            url: self.config.url.to_string(),
-            phase: Phase::Established,
-            message: format!("no media for {age} ms"),
-            retry_after: None,
-        };
+        let why = format!("no media for {age} ms");
+        let error = self.error(ErrorKind::SessionLost, Phase::Established, why);
         self.lost(&error, now);
         true
     }

@@ -35,6 +35,7 @@ use crate::net::outbox::Kind;
 use crate::net::tcp::Inbound;
 use crate::net::udp::UdpPair;
 use crate::rtp::report::random_cname;
+use crate::rtp::rtcp::SDES_CNAME;
 use crate::rtsp::client::{self, Client, Error};
 use crate::rtsp::limits;
 use crate::rtsp::sdp;
@@ -150,12 +151,9 @@ impl Task {
         runtimes: Arc<Runtimes>,
         inputs: Inputs,
     ) -> Self {
-        let backoff = Backoff::new(Policy {
-            connect_attempts: config.connect_attempts,
-            reconnect_attempts: config.reconnect_attempts,
-            initial_delay: config.reconnect_initial_delay,
-            max_delay: config.reconnect_max_delay,
-        });
+        let backoff = Backoff::new(Policy::of(&config));
+        let cname = config.sdes.iter().find(|(kind, _)| *kind == SDES_CNAME);
+        let cname = cname.map(|(_, name)| name.clone());
         let group = Arc::<Group>::default();
         group.set_max_offset(config.timing.max_offset);
         Self {
@@ -169,7 +167,7 @@ impl Task {
             group,
             streams: Vec::new(),
             next_stream_key: 0,
-            cname: random_cname(rand::random()),
+            cname: cname.unwrap_or_else(|| random_cname(rand::random())),
             presenting: None,
             presented_at: None,
             wish_playing: false,
@@ -383,7 +381,22 @@ impl Task {
                     self.retry_at = Some(now);
                 }
             }
+            Command::Adopt(config) => self.adopt(*config),
             Command::ForceKeyUnit(pad) => self.force_key_unit(pad.as_deref(), now),
+        }
+    }
+
+    /// What is under way goes on as it was begun.
+    fn adopt(&mut self, config: Config) {
+        self.config.adopt(config);
+        self.backoff.set_policy(Policy::of(&self.config));
+        if let Some(attempt) = &mut self.attempt {
+            let user_agent = self.config.user_agent.clone();
+            attempt.client.set_user_agent(user_agent);
+        }
+        for stream in &self.streams {
+            let drop = self.config.drop_on_latency;
+            stream.shared.set_drop_on_latency(drop);
         }
     }
 
@@ -463,7 +476,7 @@ impl Task {
                 lock(&path.ingest).finish();
             }
             if !std::mem::replace(&mut stream.eos, true) {
-                stream.shared.delivery.event(gst::event::Eos::new());
+                stream.shared.delivery.eos();
             }
         }
     }

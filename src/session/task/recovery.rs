@@ -127,15 +127,9 @@ impl Task {
 
     /// EOS was asked for and there will never be a pad to send it through.
     pub(super) fn fail_without_pads(&mut self) {
-        let error = self.last_error.take().unwrap_or_else(|| Error {
-            kind: client::ErrorKind::Connect,
-            method: None,
-            status: None,
-            reason: None,
-            url: self.config.url.to_string(),
-            phase: client::Phase::Connect,
-            message: "ended before anything was received".into(),
-            retry_after: None,
+        let error = self.last_error.take().unwrap_or_else(|| {
+            let why = "ended before anything was received".to_string();
+            self.error(client::ErrorKind::Connect, client::Phase::Connect, why)
         });
         self.fail(&error);
     }
@@ -158,6 +152,16 @@ impl Task {
         let played = nanos(attempt.played.saturating_add(playing));
         let position = self.resume_at.unwrap_or(start).saturating_add(played);
         Some((position.min(end), end))
+    }
+
+    /// What the session itself finds wrong.
+    pub(super) fn error(
+        &self,
+        kind: client::ErrorKind,
+        phase: client::Phase,
+        why: String,
+    ) -> Error {
+        Error::new(kind, phase, &self.config.url.to_string(), why)
     }
 
     pub(super) fn fail(&mut self, error: &Error) {

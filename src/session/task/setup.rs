@@ -12,7 +12,7 @@ use crate::net::{multicast, punch};
 use crate::rtp::feedback::{Allowed, KeyUnits};
 use crate::rtp::report::{self, Reporter};
 use crate::rtp::{self, rtx};
-use crate::rtsp::client::{Granted, Path};
+use crate::rtsp::client::{ErrorKind, Granted, Path, Phase};
 use crate::rtsp::sdp::{BandwidthKind, Direction, Media};
 use crate::rtsp::transport::{Offer, Profile};
 use crate::session::delivery::Delivery;
@@ -290,16 +290,8 @@ impl Task {
                 self.switch_transport(rest, now);
             }
             None => {
-                let error = Error {
-                    kind: client::ErrorKind::NoTransport,
-                    method: None,
-                    status: None,
-                    reason: None,
-                    url: self.config.url.to_string(),
-                    phase: client::Phase::Setup,
-                    message: format!("cannot receive over {}: {why}", name_of(lower)),
-                    retry_after: None,
-                };
+                let why = format!("cannot receive over {}: {why}", name_of(lower));
+                let error = self.error(ErrorKind::NoTransport, Phase::Setup, why);
                 self.lost(&error, now);
             }
         }
@@ -393,6 +385,8 @@ impl Task {
             presented: false,
         };
         stream.shared.set_pipeline_latency(self.pipeline_latency);
+        let drop = self.config.drop_on_latency;
+        stream.shared.set_drop_on_latency(drop);
         self.streams.insert(at.min(self.streams.len()), stream);
         Some(at)
     }
@@ -443,6 +437,7 @@ impl Task {
                     known_ssrc: granted.ssrc,
                     ntp_extension: ntp_extension(sdp, media),
                     nack: !retransmissions.is_empty(),
+                    follow_clock: self.config.follow_clock,
                     rtx_time: retransmissions
                         .iter()
                         .find_map(|rtx| rtx.rtx_time)
@@ -471,6 +466,7 @@ impl Task {
             report::Config {
                 avoid: granted.ssrc.into_iter().collect(),
                 cname: self.cname.clone(),
+                sdes: self.config.sdes.clone(),
                 bandwidth: report::Bandwidth {
                     session: media
                         .bandwidth(sdp, BandwidthKind::As)

@@ -1,0 +1,53 @@
+use super::*;
+
+#[test]
+fn media_is_a_list_of_kinds() {
+    assert!(parse_media("all").is_empty());
+    assert!(parse_media("").is_empty());
+    assert_eq!(parse_media("Video, audio"), ["video", "audio"]);
+}
+
+#[test]
+fn a_user_agent_names_the_version_of_gstreamer() {
+    gst::init().unwrap();
+    let mut settings = Settings::default();
+    settings.set_location(Some("rtsp://h/")).unwrap();
+    settings
+        .set("user-agent", &"Cam/1 GStreamer/{VERSION}".to_value())
+        .unwrap();
+    let agent = settings.config().unwrap().user_agent;
+    assert_eq!(agent, format!("Cam/1 GStreamer/{}", gstreamer_version()));
+    assert!(agent.ends_with(|c: char| c.is_ascii_digit()), "{agent}");
+    settings.set("short-header", &true.to_value()).unwrap();
+    settings.set("rtp-blocksize", &1000u32.to_value()).unwrap();
+    let config = settings.config().unwrap();
+    assert_eq!((config.user_agent.as_str(), config.blocksize), ("", 0));
+}
+
+#[test]
+fn sdes_items_are_those_of_rfc_3550_that_fit() {
+    gst::init().unwrap();
+    let sdes = gst::Structure::builder("application/x-rtp-source-sdes")
+        .field("tool", "t")
+        .field("cname", "me@here")
+        .field("note", "x".repeat(256))
+        .field("phone", 7)
+        .field("unheard-of", "y")
+        .build();
+    let items = sdes_items(Some(&sdes));
+    assert_eq!(items, [(1, "me@here".to_string()), (6, "t".to_string())]);
+    assert!(sdes_items(None).is_empty());
+}
+
+#[test]
+fn what_a_session_adopts_may_be_set_while_playing() {
+    gst::init().unwrap();
+    for property in PROPERTIES.iter() {
+        let at_once = ["latency", "buffer-lists", "user-id", "user-pw"];
+        let name = property.name();
+        let expected = ADOPTED.contains(&name) || at_once.contains(&name);
+        let flags = property.flags();
+        let says = flags.bits() & gst::PARAM_FLAG_MUTABLE_PLAYING.bits() != 0;
+        assert_eq!(says, expected, "{name}");
+    }
+}
