@@ -47,18 +47,22 @@ fn reconnects(player: &Player) -> u64 {
     player.stats().get("reconnects").expect("a count")
 }
 
+/// Its time in the pipeline and, by the sender's clock, that of its capture.
+fn captured(packet: &&Packet) -> Option<(gst::ClockTime, u64)> {
+    Some((packet.pts?, packet.reference.as_ref()?.1))
+}
+
 /// Presentation less capture time of the last frames by the sender's reports, in
 /// milliseconds.
 fn delay(player: &Player) -> f64 {
     let clock = player.pipeline.clock().expect("a clock");
     let base = player.pipeline.base_time().expect("a base time");
     let (running, now) = (clock.time() - base, ntp_nanos(SystemTime::now()));
-    let captured = |packet: &&Packet| Some((packet.pts?, packet.reference.as_ref()?.1));
     let recent = || -> Vec<f64> {
         player.log(|log| {
             let packets = log.packets("stream_0");
             let last = packets.iter().rev().take(25);
-            let last = last.map_while(|packet| captured(packet));
+            let last = last.map_while(captured);
             last.map(|(pts, capture)| {
                 let ago = now as i64 - capture as i64;
                 let shown_ago = running.nseconds() as i64 - pts.nseconds() as i64;

@@ -21,7 +21,8 @@ fn referenced(player: &Player) -> Vec<Packet> {
         // Once it is known it stays.
         packets[first.expect("there are some")..]
             .iter()
-            .map(|packet| Packet::clone(packet))
+            .copied()
+            .cloned()
             .collect()
     })
 }

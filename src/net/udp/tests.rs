@@ -153,10 +153,11 @@ fn datagrams_come_with_sender_and_arrival_in_order() {
         }
         let sent = Instant::now();
         // The queue's waiting time is not part of the arrival time.
-        let delay = Duration::from_millis(30);
+        let delay = Duration::from_millis(300);
         tokio::time::sleep(delay).await;
         let got = receive(&pair.rtp, 300).await;
-        let slack = Duration::from_millis(10);
+        // A busy machine reads its two clocks some time apart.
+        let slack = Duration::from_millis(150);
         for (i, (payload, from, arrival)) in got.iter().enumerate() {
             assert_eq!(payload, &(i as u16).to_be_bytes());
             assert_eq!(*from, sender.local_addr().unwrap());
