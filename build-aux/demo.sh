@@ -37,8 +37,8 @@ stop() {
         wait "$server" 2>/dev/null || true
     fi
 }
-recorded=$target/demo-recorded.ts
-arrived='rtph264depay name=depay0 ! h264parse ! queue ! mpegtsmux name=mux ! filesink location='$recorded'
+recorded=$target/demo-recorded.mkv
+arrived='rtph264depay name=depay0 ! h264parse ! queue ! matroskamux name=mux ! filesink location='$recorded'
          rtpmp4gdepay name=depay1 ! aacparse ! queue ! mux.'
 if [ -z "$url" ]; then
     rm -f "$recorded"
