@@ -46,6 +46,7 @@ soak:
 	build-aux/packages.sh build run test
 	$(CARGO) build --lib --examples
 	RTSP2_SOAK=1 $(CARGO) test --test lifecycle -- --test-threads=1 --nocapture
+	RTSP2_LONG=1 $(CARGO) test --test networks -- --nocapture
 
 loom:
 	$(CARGO) test --locked --manifest-path tests/loom/Cargo.toml

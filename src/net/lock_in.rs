@@ -14,10 +14,15 @@ pub enum Verdict {
     Drop,
 }
 
+/// Valid packets in a row from a port that was not named, until it is the sender's.
+const OTHER_PORT: u8 = 3;
+
 /// Keeps datagrams of third parties out of a stream (RFC 7826 §21.2).
 ///
 /// The host is always known: `source` of the Transport header or else the RTSP
-/// peer. The port is the named one, or else that of the first valid packet.
+/// peer. The port is the named one, or else that of the first valid packet. A
+/// port that was named and is silent gives way to another of the same host that
+/// sends [`OTHER_PORT`] valid packets: servers behind a NAT do not know theirs.
 #[derive(Clone, Debug)]
 pub struct SourceFilter {
     rule: Rule,
@@ -29,7 +34,12 @@ pub struct SourceFilter {
 enum Rule {
     Any,
     Host(IpAddr),
-    Sender { host: IpAddr, port: Option<u16> },
+    Sender {
+        host: IpAddr,
+        port: Option<u16>,
+        /// A port that was not named, and its valid packets in a row.
+        other: (u16, u8),
+    },
     Locked(SocketAddr),
 }
 
@@ -53,12 +63,13 @@ impl SourceFilter {
         Self::of(Rule::Host(host.to_canonical()))
     }
 
-    /// One port of `host`, found out from the first valid packet if `port` is
-    /// not named. Port 0 means not named, as servers write it.
+    /// One port of `host`: `port` if that sends, else what is found out. Port 0
+    /// means not named, as servers write it.
     pub fn sender(host: IpAddr, port: Option<u16>) -> Self {
         Self::of(Rule::Sender {
             host: host.to_canonical(),
             port: port.filter(|p| *p != 0),
+            other: (0, 0),
         })
     }
 
@@ -74,13 +85,21 @@ impl SourceFilter {
     /// bytes do not win it.
     pub fn accept(&mut self, from: SocketAddr, valid: impl FnOnce() -> bool) -> Verdict {
         let from_ip = from.ip().to_canonical();
-        let accepted = match self.rule {
+        let accepted = match &mut self.rule {
             Rule::Any => !self.excluded.contains(&from_ip),
-            Rule::Host(host) => from_ip == host,
-            Rule::Sender { host, port } => {
-                if from_ip == host && port.is_none_or(|p| p == from.port()) && valid() {
-                    self.rule = Rule::Locked(from);
-                    return Verdict::AcceptAndLock(from);
+            Rule::Host(host) => from_ip == *host,
+            Rule::Sender { host, port, other } => {
+                if from_ip == *host && valid() {
+                    let named = port.is_none_or(|port| port == from.port());
+                    let packets = match *other {
+                        (port, packets) if port == from.port() => packets.saturating_add(1),
+                        _ => 1,
+                    };
+                    if named || packets >= OTHER_PORT {
+                        self.rule = Rule::Locked(from);
+                        return Verdict::AcceptAndLock(from);
+                    }
+                    *other = (from.port(), packets);
                 }
                 false
             }
@@ -203,7 +222,7 @@ mod tests {
 
     // covers: C-SETUP-15, H-36
     #[test]
-    fn a_named_port_is_the_only_one() {
+    fn a_named_port_that_sends_is_the_only_one() {
         let mut filter = SourceFilter::sender(ip("10.0.0.1"), Some(6970));
         assert_eq!(filter.accept(at("10.0.0.1:6972"), || true), Verdict::Drop);
         assert_eq!(filter.accept(at("10.0.0.2:6970"), || true), Verdict::Drop);
@@ -220,6 +239,23 @@ mod tests {
         );
         assert_eq!(filter.accept(at("10.0.0.2:6970"), || true), Verdict::Drop);
         assert_eq!((filter.locked(), filter.dropped()), (Some(sender), 4));
+    }
+
+    // covers: C-SETUP-15, H-36
+    #[test]
+    fn a_silent_named_port_gives_way_to_another_of_the_host() {
+        let mut filter = SourceFilter::sender(ip("10.0.0.1"), Some(6970));
+        let other = at("10.0.0.1:50000");
+        assert_eq!(filter.accept(other, || true), Verdict::Drop);
+        assert_eq!(filter.accept(other, || true), Verdict::Drop);
+        // Neither another host nor what is no media, and only in a row.
+        assert_eq!(filter.accept(at("10.0.0.2:50000"), || true), Verdict::Drop);
+        assert_eq!(filter.accept(other, || false), Verdict::Drop);
+        assert_eq!(filter.accept(at("10.0.0.1:50002"), || true), Verdict::Drop);
+        assert_eq!(filter.accept(other, || true), Verdict::Drop);
+        assert_eq!(filter.accept(other, || true), Verdict::Drop);
+        assert_eq!(filter.accept(other, || true), Verdict::AcceptAndLock(other));
+        assert_eq!(filter.accept(at("10.0.0.1:6970"), || true), Verdict::Drop);
     }
 
     // covers: C-SETUP-14, H-36

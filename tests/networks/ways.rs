@@ -28,10 +28,7 @@ fn a_server_behind_a_nat_plays() {
             ..Weather::default()
         });
         player.flows("stream_0", 200);
-        println!(
-            "other ports {nat}, source {source:?}: {}",
-            transport(&player)
-        );
+        assert_eq!(transport(&player), "udp", "other ports: {nat}");
         player.has_no_error();
     }
 }
