@@ -163,7 +163,7 @@ impl Delivery {
     /// EOS, behind what is queued as far as downstream takes that in time.
     pub fn eos(&self) {
         let mut queue = lock(&self.queue);
-        queue.push_eos();
+        queue.push_eos(monotonic());
         self.wake(queue);
     }
 
@@ -369,9 +369,8 @@ impl Delivery {
                 (self.report)(Outcome::Failed(gst::FlowError::Error));
             }
             let ended = monotonic();
-            let took = Duration::from_nanos(ended.saturating_sub(began));
-            if took > SLOW {
-                lock(&self.queue).held_up(took);
+            if Duration::from_nanos(ended.saturating_sub(began)) > SLOW {
+                lock(&self.queue).held_up(began, ended);
                 self.slow_at.store(ended, Release);
                 if permit.is_some() {
                     return !lock(&self.queue).is_empty();
