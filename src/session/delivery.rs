@@ -156,7 +156,7 @@ impl Delivery {
     /// EOS, behind what is queued as far as downstream takes that in time.
     pub fn eos(&self) {
         let add = |queue: &mut Queue| {
-            queue.push_eos();
+            queue.push_eos(monotonic());
             self.media.store(queue.has_media(), Release);
         };
         self.queue.change(add, || self.task.notify_one());
@@ -340,9 +340,8 @@ impl Delivery {
                 (self.report)(Outcome::Failed(gst::FlowError::Error));
             }
             let ended = monotonic();
-            let took = Duration::from_nanos(ended.saturating_sub(began));
-            if took > SLOW {
-                self.queue.with(|queue| queue.held_up(took));
+            if Duration::from_nanos(ended.saturating_sub(began)) > SLOW {
+                self.queue.with(|queue| queue.held_up(began, ended));
                 self.slow_at.store(ended, Release);
                 if permit.is_some() {
                     return !self.queue.with(|queue| queue.is_empty());

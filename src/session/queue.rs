@@ -102,7 +102,7 @@ pub(super) struct Queue {
     dropped: u64,
     closed: bool,
     /// An EOS is queued: how long downstream may still hold up what is before it.
-    patience: Option<Duration>,
+    patience: Option<(Nanos, Duration)>,
 }
 
 impl Queue {
@@ -242,19 +242,20 @@ impl Queue {
         self.await_key = None;
     }
 
-    /// Adds EOS; see [`held_up`](Self::held_up).
-    pub fn push_eos(&mut self) {
-        self.patience = Some(EOS_PATIENCE);
+    /// Adds EOS, which was asked for `now`; see [`held_up`](Self::held_up).
+    pub fn push_eos(&mut self, now: Nanos) {
+        self.patience = Some((now, EOS_PATIENCE));
         self.push(Item::Event(gst::event::Eos::new()));
     }
 
     /// Downstream took its time with a push. What is queued before an EOS is
-    /// dropped once that adds up to too much.
-    pub fn held_up(&mut self, time: Duration) {
-        let Some(left) = self.patience else {
+    /// dropped once that adds up to too much since it was asked for.
+    pub fn held_up(&mut self, began: Nanos, ended: Nanos) {
+        let Some((asked, left)) = self.patience else {
             return;
         };
-        self.patience = left.checked_sub(time);
+        let took = Duration::from_nanos(ended.saturating_sub(began.max(asked)));
+        self.patience = left.checked_sub(took).map(|left| (asked, left));
         if self.patience.is_none() {
             let packets = |item: &Item| match item {
                 Item::Burst(burst) => u64::try_from(burst.buffers.len()).unwrap_or(u64::MAX),
@@ -369,14 +370,14 @@ mod tests {
         for i in 0..10u64 {
             queue.push(burst(i * 40 * MS, true));
         }
-        queue.held_up(Duration::from_secs(10));
+        queue.held_up(0, 10_000 * MS);
         assert!(queue.has_media(), "there is no EOS yet");
-        queue.push_eos();
-        // A fast downstream takes all of it.
-        queue.held_up(Duration::from_millis(300));
-        queue.held_up(Duration::from_millis(200));
+        queue.push_eos(20_000 * MS);
+        // A push that was held up before it was asked for, as by a muxer that waits.
+        queue.held_up(10_000 * MS, 20_300 * MS);
+        queue.held_up(30_000 * MS, 30_200 * MS);
         assert!(queue.has_media());
-        queue.held_up(Duration::from_millis(3));
+        queue.held_up(40_000 * MS, 40_003 * MS);
         assert_eq!(queue.dropped(), 10);
         assert!(matches!(queue.pop(), Some(Item::Event(_))));
         assert!(queue.is_empty());
