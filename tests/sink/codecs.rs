@@ -35,12 +35,8 @@ fn h264_by_nal_units_is_published() {
         "{VIDEO} ! x264enc tune=zerolatency speed-preset=ultrafast ! h264parse \
          ! video/x-h264,stream-format=byte-stream,alignment=nal"
     );
-    publishes(
-        &["x264enc", "h264parse"],
-        &stream,
-        "rtph264depay",
-        "sprop-parameter-sets",
-    );
+    // The parameter sets come after the first packet, in the stream alone.
+    publishes(&["x264enc", "h264parse"], &stream, "rtph264depay", "H264");
 }
 
 #[test]
