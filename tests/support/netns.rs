@@ -115,7 +115,8 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // The veth pair goes with it.
+        // The namespace lives on while a socket in it does; the link goes at once.
+        let _ = ip(&["link", "del", &self.outside]);
         let _ = ip(&["netns", "del", &self.name]);
     }
 }

@@ -14,6 +14,7 @@ use crate::rtp::packet::RtpPacket as Parsed;
 use crate::rtsp::sdp::write::{Format, MediaDescription};
 use crate::rtsp::transport::{LowerTransport, Profile};
 use crate::rtsp::url::Url;
+use crate::session::NtpTimeSource;
 
 /// Every wait of these tests.
 const PATIENCE: Duration = Duration::from_secs(60);
