@@ -1,4 +1,5 @@
-//! `make bench`: rtspsrc and rtspsrc2 in turn, each in its own process, against one load server.
+//! `make bench`: rtspsrc and rtspsrc2 in turn, each in its own process, against one load server; and rtspclientsink and
+//! rtspsink2 against one recording server.
 //!
 //! Both elements get the same load, the same `latency` and the same `udp-buffer-size`. Only the client's process is
 //! measured. Runs alternate, and the median counts. See `--help` for the options.
@@ -9,6 +10,9 @@ mod load_server;
 mod child;
 mod client;
 mod measure;
+mod publish;
+mod publisher;
+mod recorder;
 mod report;
 mod rows;
 mod states;
@@ -54,6 +58,8 @@ fn main() {
     let result = match args.first().map(String::as_str) {
         Some("load-server") => server(&args[1..]),
         Some("client") => client(&args[1..]),
+        Some("recorder") => recorder::run().map_err(Error::from),
+        Some("publisher") => publish::publisher(&args[1..]),
         _ => compare(&args),
     };
     if let Err(error) = result {
@@ -73,6 +79,7 @@ fn compare(args: &[String]) -> Result<(), Error> {
         report::row(row, &options, &results, &mut verdicts);
     }
     states::run(&options, &mut verdicts)?;
+    publish::run(&options, &mut verdicts)?;
     verdicts.print();
     Ok(())
 }
@@ -105,6 +112,7 @@ fn options(args: &[String]) -> Result<Option<Options>, Error> {
             "--list" => {
                 rows::rows().iter().for_each(|r| println!("{}", r.name));
                 states::NAMES.iter().for_each(|n| println!("{n}"));
+                publish::names().for_each(|n| println!("{n}"));
                 return Ok(None);
             }
             // What `cargo bench` passes to every bench program.

@@ -65,14 +65,12 @@ impl Program {
             units_per_second: config.fps,
             clock_rate: 90_000,
         }];
-        let (sps, pps) = h264::parameter_sets();
+        let (sps, pps) = parameter_sets_base64();
         let mut sdp = format!(
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=load\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\na=control:*\r\na=range:npt=now-\r\n\
              m=video 0 RTP/AVP {VIDEO_TYPE}\r\na=rtpmap:{VIDEO_TYPE} H264/90000\r\n\
-             a=fmtp:{VIDEO_TYPE} packetization-mode=1;profile-level-id=42c033;sprop-parameter-sets={},{}\r\n\
-             a=control:stream=0\r\n",
-            base64(&sps),
-            base64(&pps)
+             a=fmtp:{VIDEO_TYPE} packetization-mode=1;profile-level-id=42c033;sprop-parameter-sets={sps},{pps}\r\n\
+             a=control:stream=0\r\n"
         );
         if config.audio {
             tracks.push(Track {
@@ -86,6 +84,12 @@ impl Program {
         }
         Self { tracks, sdp }
     }
+}
+
+/// The SPS and the PPS of the video, as `sprop-parameter-sets` has them (RFC 6184 §8.1).
+pub fn parameter_sets_base64() -> (String, String) {
+    let (sps, pps) = h264::parameter_sets();
+    (base64(&sps), base64(&pps))
 }
 
 /// Where a stream goes.

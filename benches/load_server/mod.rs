@@ -14,7 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+pub use h264::AccessUnit;
 use media::Program;
+pub use media::parameter_sets_base64;
 
 /// What each session is sent.
 #[derive(Clone, Debug)]

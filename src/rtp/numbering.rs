@@ -154,7 +154,7 @@ mod tests {
         let mut numbering = Numbering::default();
         for n in 0..20_u16 {
             let place = numbering.place(MEDIA, if n % 5 == 4 { 122 } else { 96 });
-            if n < 5 || n > 8 {
+            if !(5..=8).contains(&n) {
                 assert_eq!(numbering.leave(place, n), n);
             }
         }

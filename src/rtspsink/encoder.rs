@@ -96,10 +96,9 @@ fn range(pspec: &glib::ParamSpec) -> Option<(u64, u64)> {
         Some((from(p.minimum().into()), from(p.maximum().into())))
     } else if let Some(p) = pspec.downcast_ref::<glib::ParamSpecUInt64>() {
         Some((p.minimum(), p.maximum()))
-    } else if let Some(p) = pspec.downcast_ref::<glib::ParamSpecInt64>() {
-        Some((from(p.minimum()), from(p.maximum())))
     } else {
-        None
+        let p = pspec.downcast_ref::<glib::ParamSpecInt64>()?;
+        Some((from(p.minimum()), from(p.maximum())))
     }
 }
 

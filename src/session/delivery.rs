@@ -12,8 +12,8 @@
 //! which no other worker can steal.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gst::prelude::*;
@@ -22,8 +22,10 @@ use tokio::sync::Notify;
 
 use super::CAT;
 use super::handover::{Backlog, Handover, Turn};
+use super::lock::lock;
 use super::permits::Permit;
 use super::queue::{Bounds, Burst, Item, Queue};
+use super::running_time::RunningTime;
 use super::runtime::{Runtimes, STACK_SIZE};
 use super::watchdog::{SLOW, monotonic};
 
@@ -82,6 +84,7 @@ pub(super) struct Delivery {
     ended: AtomicBool,
     /// Something was pushed into a linked pad.
     linked: AtomicBool,
+    running_time: Mutex<RunningTime>,
 }
 
 impl Delivery {
@@ -108,6 +111,7 @@ impl Delivery {
             discont: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             linked: AtomicBool::new(false),
+            running_time: Mutex::default(),
         });
         if mode == DeliveryMode::Auto {
             delivery.runtimes.watchdog().watch();
@@ -369,7 +373,8 @@ impl Delivery {
                     self.linked.store(true, Relaxed);
                 }
                 burst.discont |= self.discont.swap(false, Relaxed);
-                let pts = running(burst.pts);
+                let pts = lock(&self.running_time).of(burst.pts, base_time);
+                let pts = gst::ClockTime::from_nseconds(pts);
                 let result = self.push_burst(burst, pts);
                 self.after_push(result);
             }

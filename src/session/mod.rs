@@ -29,6 +29,7 @@ mod messages;
 mod permits;
 mod publish;
 mod queue;
+mod running_time;
 mod runtime;
 mod spans;
 mod stats;

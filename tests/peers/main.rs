@@ -7,6 +7,7 @@ mod netns;
 #[path = "../support/plugin.rs"]
 mod plugin;
 #[path = "../support/process.rs"]
+#[allow(dead_code)]
 mod process;
 
 mod applications;

@@ -109,7 +109,7 @@ fn each_status_is_an_error_with_its_code_and_a_hint() {
     );
     describe(
         403,
-        expected(R::NotAuthorized, "describe", &["this user may not see"]),
+        expected(R::NotAuthorized, "describe", &["this user has no right"]),
     );
     describe(404, expected(R::NotFound, "describe", &["check the path"]));
     describe(405, settings("cannot do this"));

@@ -202,6 +202,7 @@ fn short_headers_are_those_that_are_needed() {
 
 #[test]
 fn reports_carry_the_sdes_items_of_the_application() {
+    crate::support::init();
     let mini = Mini::new(Script::default());
     let sdes = gst::Structure::builder("application/x-rtp-source-sdes")
         .field("cname", "camera-wall@example")

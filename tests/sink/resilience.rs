@@ -63,7 +63,7 @@ fn sequence_numbers_go_on_after_a_loss() {
         let later = field(&pair[1], 4).wrapping_sub(field(&pair[0], 4));
         // What was on its way when the connection broke is missing, nothing else.
         assert!((1..1000).contains(&forward), "{forward}");
-        assert!(later >= 160 && later < 1 << 31, "{later}");
+        assert!((160..1 << 31).contains(&later), "{later}");
     }
     let announces: Vec<_> = server
         .requests()

@@ -86,7 +86,7 @@ impl ErrorKind {
 /// For statuses that say more than their kind.
 fn status_hint(status: u16, phase: Phase) -> Option<&'static str> {
     Some(match status {
-        405 | 501 if matches!(phase, Phase::Announce | Phase::Record) => return None,
+        405 | 455 | 501 if matches!(phase, Phase::Announce | Phase::Record) => return None,
         405 | 501 => "the server cannot do this; it may be no server to play from",
         451 | 456..=458 => "the server refuses a parameter of the request",
         455 => "the server is not in the state for this",

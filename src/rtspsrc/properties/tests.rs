@@ -43,7 +43,16 @@ fn sdes_items_are_those_of_rfc_3550_that_fit() {
 fn what_a_session_adopts_may_be_set_while_playing() {
     gst::init().unwrap();
     for property in PROPERTIES.iter() {
-        let at_once = ["latency", "buffer-lists", "user-id", "user-pw"];
+        let at_once = [
+            "add-reference-timestamp-meta",
+            "buffer-lists",
+            "latency",
+            "max-ts-offset",
+            "ntp-sync",
+            "ntp-time-source",
+            "user-id",
+            "user-pw",
+        ];
         let name = property.name();
         let expected = ADOPTED.contains(&name) || at_once.contains(&name);
         let flags = property.flags();
