@@ -133,7 +133,7 @@ impl Session {
             if input.len() < length {
                 return None;
             }
-            if input[1] % 2 == 0 {
+            if input[1].is_multiple_of(2) {
                 self.counters.count(1);
             }
             return Some((length, None));

@@ -22,7 +22,7 @@ const OTHER_PORT: u8 = 3;
 /// The host is always known: `source` of the Transport header or else the RTSP
 /// peer. The port is the named one, or else that of the first valid packet. A
 /// port that was named and is silent gives way to another of the same host that
-/// sends [`OTHER_PORT`] valid packets: servers behind a NAT do not know theirs.
+/// sends three valid packets in a row: servers behind a NAT do not know theirs.
 #[derive(Clone, Debug)]
 pub struct SourceFilter {
     rule: Rule,

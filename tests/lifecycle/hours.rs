@@ -237,12 +237,12 @@ fn eight_hours() {
                 receiver.handle_rtp(data, arrival, &mut out);
             }
             tally.take(&mut out, start);
-            if frame % 125 == 0 {
+            if frame.is_multiple_of(125) {
                 // NTP time of the sender's clock.
                 let ntp = ((u128::from(frame * FRAME) << 32) / u128::from(SECOND)) as u64;
                 receiver.handle_sr(ssrc, ntp | 1, rtp, arrival, &mut out);
             }
-            if frame % 5 == 0 {
+            if frame.is_multiple_of(5) {
                 let reception = receiver.reception();
                 while let Some(compound) = reporter.poll(&reception, at(arrival)) {
                     assert!(rtcp::parse(&compound).count() >= 2);
@@ -251,7 +251,7 @@ fn eight_hours() {
                 session.passes(at(arrival));
             }
             frame += 1;
-            if frame % 15_000 == 0 {
+            if frame.is_multiple_of(15_000) {
                 lags.push(tally.lag());
             }
         }
