@@ -1,27 +1,26 @@
 //! From packets to bursts: the reader's side of one stream.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::*};
+use std::sync::atomic::Ordering::*;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
 use super::CAT;
 use super::clock::ClockReader;
-use super::delivery::Delivery;
 use super::keyframe::Encoding;
 use super::lock::lock;
 use super::queue::{Bounds, Burst, Item};
+use super::shared::{Group, STEP, Shared};
 use super::timing::{NetworkClock, TimingConfig};
 use super::watchdog::monotonic;
 use crate::caps::PlayFields;
 use crate::net::tcp::Payload;
 use crate::rtp::packet::RtpPacket;
 use crate::rtp::rtcp::{self, Rtcp};
-use crate::rtp::stats::{Nanos, Reception};
-use crate::rtp::sync::{Offset, SyncEvent, Synchronizer};
+use crate::rtp::stats::Nanos;
+use crate::rtp::sync::{SyncEvent, Synchronizer};
 use crate::rtp::{self, Anchor, Event, Output, Receiver};
 use crate::rtp::{SyncMode, rtx};
 use crate::rtsp::limits;
@@ -44,157 +43,6 @@ pub(super) enum Fact {
     Nack { stream: usize, seqs: Vec<u16> },
     /// The queue was full: packets were dropped.
     Overflow { stream: usize },
-}
-
-/// The state of a stream that reader and session share.
-pub(super) struct Shared {
-    pub delivery: Arc<Delivery>,
-    reception: Mutex<Receptions>,
-    /// Monotonic time of the last packet of any kind in the current attempt,
-    /// 0 before the first.
-    last_seen: AtomicU64,
-    /// The same of RTP alone.
-    last_rtp: AtomicU64,
-    offset: AtomicI64,
-    offset_mode: AtomicI64,
-    offset_pending: AtomicBool,
-    latency: AtomicU64,
-    /// What the whole pipeline buffers; downstream holds that much back.
-    pipeline_latency: AtomicU64,
-    /// Nothing stays queued beyond that.
-    drop_on_latency: AtomicBool,
-    /// The last presentation time on the current clock.
-    last_pts: AtomicU64,
-    /// Packets that were dropped since the element was paused.
-    pub paused_drops: AtomicU64,
-    /// RTCP came on the channel of the media without having been agreed.
-    pub rtcp_among_media: AtomicBool,
-}
-
-#[derive(Default)]
-struct Receptions {
-    before: Reception,
-    current: Reception,
-}
-
-const STEP: i64 = 1;
-
-impl Shared {
-    pub fn new(delivery: Arc<Delivery>, latency: Duration) -> Arc<Self> {
-        let shared = Self {
-            delivery,
-            reception: Mutex::default(),
-            last_seen: AtomicU64::new(0),
-            last_rtp: AtomicU64::new(0),
-            offset: AtomicI64::new(0),
-            offset_mode: AtomicI64::new(0),
-            offset_pending: AtomicBool::new(false),
-            latency: AtomicU64::new(0),
-            pipeline_latency: AtomicU64::new(0),
-            drop_on_latency: AtomicBool::new(false),
-            last_pts: AtomicU64::new(0),
-            paused_drops: AtomicU64::new(0),
-            rtcp_among_media: AtomicBool::new(false),
-        };
-        shared.set_latency(latency);
-        Arc::new(shared)
-    }
-
-    /// What the current attempt has received.
-    pub fn current(&self) -> Reception {
-        lock(&self.reception).current
-    }
-
-    /// What was received since the start, over all attempts.
-    pub fn total(&self) -> Reception {
-        let receptions = lock(&self.reception);
-        receptions.current.after(&receptions.before)
-    }
-
-    /// A new attempt begins.
-    pub fn start_path(&self) {
-        let mut receptions = lock(&self.reception);
-        receptions.before = receptions.current.after(&receptions.before);
-        receptions.current = Reception::default();
-        self.last_seen.store(0, Release);
-        self.last_rtp.store(0, Release);
-        self.offset_pending.store(false, Release);
-    }
-
-    /// The last presentation time that was handed over.
-    pub fn last_pts(&self) -> Nanos {
-        self.last_pts.load(Relaxed)
-    }
-
-    pub fn last_seen(&self) -> Option<u64> {
-        Some(self.last_seen.load(Acquire)).filter(|&at| at != 0)
-    }
-
-    pub fn last_rtp(&self) -> Option<u64> {
-        Some(self.last_rtp.load(Acquire)).filter(|&at| at != 0)
-    }
-
-    pub fn set_latency(&self, latency: Duration) {
-        self.latency.store(
-            u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX),
-            Release,
-        );
-    }
-
-    pub fn set_pipeline_latency(&self, latency: Duration) {
-        let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
-        self.pipeline_latency.store(nanos, Release);
-    }
-
-    pub fn set_drop_on_latency(&self, drop: bool) {
-        self.drop_on_latency.store(drop, Release);
-    }
-
-    fn apply(&self, offset: Offset) {
-        self.offset.store(offset.ns, Relaxed);
-        // A step that the reader has not taken yet stays one.
-        if offset.step || !self.offset_pending.load(Acquire) {
-            self.offset_mode
-                .store(if offset.step { STEP } else { 0 }, Relaxed);
-        }
-        self.offset_pending.store(true, Release);
-    }
-}
-
-/// What the streams of a session know of each other.
-#[derive(Default)]
-pub(super) struct Group {
-    streams: Mutex<BTreeMap<usize, Arc<Shared>>>,
-    sync: Mutex<Synchronizer>,
-}
-
-impl Group {
-    pub fn add(&self, stream: usize, shared: Arc<Shared>, clock_rate: u32) {
-        lock(&self.sync).add_stream(stream, clock_rate);
-        lock(&self.streams).insert(stream, shared);
-    }
-
-    /// A new start: what was known of the senders' clocks is void.
-    pub fn restart(&self) {
-        lock(&self.sync).clear();
-        lock(&self.streams).clear();
-    }
-
-    /// Streams further apart than this do not belong together; 0 is any.
-    pub fn set_max_offset(&self, max_offset: Nanos) {
-        lock(&self.sync).set_max_offset(max_offset);
-    }
-
-    /// Whether another linked stream has nothing queued: a muxer may be
-    /// waiting for it.
-    fn is_waited_for(&self, stream: &Arc<Shared>) -> bool {
-        lock(&self.streams).values().any(|other| {
-            !Arc::ptr_eq(other, stream)
-                && other.delivery.is_linked()
-                && !other.delivery.is_ended()
-                && !other.delivery.has_media()
-        })
-    }
 }
 
 pub(super) struct Settings {

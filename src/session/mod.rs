@@ -31,6 +31,7 @@ mod publish;
 mod queue;
 mod running_time;
 mod runtime;
+mod shared;
 mod spans;
 mod stats;
 mod stream;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use gst::prelude::*;
 
 use super::config::Config;
-use super::ingest::Shared;
 use super::lock::lock;
+use super::shared::Shared;
 use super::spans::nanos;
 use super::watchdog::monotonic;
 use crate::rtsp::transport::LowerTransport;

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use gst::prelude::*;
 
 use super::delivery::Delivery;
-use super::ingest::Shared;
 use super::lock::lock;
 use super::media::{SharedIngest, UdpPath};
+use super::shared::Shared;
 use super::{CAT, Host};
 use crate::caps::PlayFields;
 use crate::rtp::feedback::KeyUnits;
