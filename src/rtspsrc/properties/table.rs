@@ -1,0 +1,245 @@
+//! The properties of `rtspsrc2` as GObject sees them.
+
+use glib::prelude::*;
+use gst::prelude::*;
+use gst_rtsp::RTSPLowerTrans;
+use once_cell::sync::Lazy;
+
+use super::Settings;
+use crate::settings::DEFAULT_USER_AGENT;
+
+pub(in crate::rtspsrc) static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
+    use glib::{
+        ParamSpecBoolean as Bool, ParamSpecEnum as Enum, ParamSpecFlags as Flags,
+        ParamSpecInt as Int, ParamSpecInt64 as Int64, ParamSpecString as Text,
+        ParamSpecUInt as UInt, ParamSpecUInt64 as UInt64,
+    };
+    let d = Settings::default();
+    vec![
+        Text::builder("location")
+            .nick("RTSP Location")
+            .blurb("Location of the RTSP url to read")
+            .build(),
+        Flags::builder::<RTSPLowerTrans>("protocols")
+            .nick("Protocols")
+            .blurb("Allowed lower transport protocols")
+            .default_value(d.protocols)
+            .build(),
+        Enum::builder_with_default("transport-preference", d.transport_preference)
+            .nick("Transport Preference")
+            .blurb("Which of the allowed transports is tried first")
+            .build(),
+        UInt::builder("retry")
+            .nick("Retry")
+            .blurb("Max number of retries when allocating RTP ports")
+            .maximum(65_535)
+            .default_value(d.retry)
+            .build(),
+        UInt64::builder("timeout")
+            .nick("Timeout")
+            .blurb("Retry TCP transport after UDP timeout microseconds (0 = disabled)")
+            .default_value(d.timeout)
+            .mutable_playing()
+            .build(),
+        UInt64::builder("tcp-timeout")
+            .nick("TCP Timeout")
+            .blurb("Fail after timeout microseconds on TCP connections (0 = disabled)")
+            .default_value(d.tcp_timeout)
+            .mutable_playing()
+            .build(),
+        UInt::builder("latency")
+            .nick("Buffer latency in ms")
+            .blurb("Amount of ms to buffer")
+            .default_value(d.latency)
+            .mutable_playing()
+            .build(),
+        Bool::builder("drop-on-latency")
+            .nick("Drop buffers when maximum latency is reached")
+            .blurb("Drop the oldest packets as soon as downstream is behind by more than the latency of the pipeline")
+            .default_value(d.drop_on_latency)
+            .mutable_playing()
+            .build(),
+        Enum::builder_with_default("buffer-mode", d.buffer_mode)
+            .nick("Buffer Mode")
+            .blurb("Whether presentation times follow the sender's clock once the stream has begun")
+            .build(),
+        Enum::builder_with_default("nat-method", d.nat_method)
+            .nick("NAT Method")
+            .blurb("Method to use for traversing firewalls and NAT")
+            .build(),
+        Bool::builder("do-rtcp")
+            .nick("Do RTCP")
+            .blurb("Send RTCP packets, disable for old incompatible server.")
+            .default_value(d.do_rtcp)
+            .build(),
+        Bool::builder("do-rtsp-keep-alive")
+            .nick("Do RTSP Keep Alive")
+            .blurb("Send RTSP keep alive packets, disable for old incompatible server.")
+            .default_value(d.do_rtsp_keep_alive)
+            .build(),
+        Bool::builder("do-retransmission")
+            .nick("Retransmission")
+            .blurb("Ask the server to retransmit lost packets")
+            .default_value(d.do_retransmission)
+            .build(),
+        UInt::builder("rtp-blocksize")
+            .nick("RTP Blocksize")
+            .blurb("RTP package size to suggest to server (0 = disabled)")
+            .maximum(65_536)
+            .default_value(d.rtp_blocksize)
+            .build(),
+        Bool::builder("short-header")
+            .nick("Short Header")
+            .blurb("Leave out User-Agent and Blocksize, for servers that fail on headers they do not know")
+            .default_value(d.short_header)
+            .build(),
+        Bool::builder("force-non-compliant-url")
+            .nick("Force non-compliant URL")
+            .blurb("Always append the control attribute to the base URL; else the rule of RFC 3986 is tried when the server refuses that")
+            .default_value(d.force_non_compliant_url)
+            .build(),
+        Bool::builder("udp-reconnect")
+            .nick("Reconnect to the server")
+            .blurb("While media comes over UDP, open a lost RTSP connection again and go on; else all is set up anew")
+            .default_value(d.udp_reconnect)
+            .build(),
+        UInt64::builder("connection-speed")
+            .nick("Connection Speed")
+            .blurb("Does nothing, as in rtspsrc (network connection speed in kbps, 0 = unknown)")
+            .maximum(u64::MAX / 1000)
+            .default_value(d.connection_speed)
+            .build(),
+        Bool::builder("debug")
+            .nick("Debug")
+            .blurb("Does nothing, as in rtspsrc: messages are in the log of category rtsp2-message at level LOG")
+            .default_value(d.debug)
+            .deprecated()
+            .build(),
+        glib::ParamSpecBoxed::builder::<gst::Structure>("sdes")
+            .nick("SDES")
+            .blurb("The SDES items of our reports: cname, name, email, phone, location, tool, note")
+            .build(),
+        Text::builder("user-id")
+            .nick("user-id")
+            .blurb("RTSP location URI user id for authentication")
+            .mutable_playing()
+            .build(),
+        Text::builder("user-pw")
+            .nick("user-pw")
+            .blurb("RTSP location URI user password for authentication; reads back empty")
+            .mutable_playing()
+            .build(),
+        Text::builder("user-agent")
+            .nick("User Agent")
+            .blurb("The User-Agent string to send to the server; {VERSION} stands for that of GStreamer")
+            .default_value(Some(DEFAULT_USER_AGENT))
+            .mutable_playing()
+            .build(),
+        Text::builder("port-range")
+            .nick("Port range")
+            .blurb("Client port range that can be used to receive RTP and RTCP data, eg. 3000-3005 (NULL = no restrictions)")
+            .build(),
+        Int::builder("udp-buffer-size")
+            .nick("UDP Buffer Size")
+            .blurb("Size of the kernel UDP receive buffer in bytes, 0=default")
+            .minimum(0)
+            .default_value(d.udp_buffer_size)
+            .build(),
+        UInt::builder("probation")
+            .nick("Number of probations")
+            .blurb("Consecutive packet sequence numbers to accept the source")
+            .default_value(d.probation)
+            .build(),
+        Text::builder("multicast-iface")
+            .nick("Multicast Interface")
+            .blurb("The network interface on which to join the multicast group (NULL = that of the RTSP connection)")
+            .build(),
+        Bool::builder("add-reference-timestamp-meta")
+            .nick("Add Reference Timestamp Meta")
+            .blurb("Add Reference Timestamp Meta to buffers with the original clock timestamp before any adjustments when syncing to an RFC7273 clock or after clock synchronization via RTCP or inband NTP-64 header extensions.")
+            .default_value(d.add_reference_timestamp_meta)
+            .mutable_playing()
+            .build(),
+        Bool::builder("ntp-sync")
+            .nick("Sync on NTP clock")
+            .blurb("Synchronize received streams to the NTP clock")
+            .default_value(d.ntp_sync)
+            .mutable_playing()
+            .build(),
+        Enum::builder_with_default("ntp-time-source", d.ntp_time_source)
+            .nick("NTP Time Source")
+            .blurb("The clock that the NTP times in the sender's reports are of")
+            .mutable_playing()
+            .build(),
+        Bool::builder("rfc7273-sync")
+            .nick("Sync on RFC7273 clock")
+            .blurb("Synchronize received streams to the RFC7273 clock (requires clock and offset to be provided)")
+            .default_value(d.rfc7273_sync)
+            .build(),
+        Int64::builder("max-ts-offset")
+            .nick("Max TS Offset")
+            .blurb("The maximum absolute value of the time offset in nanoseconds; a clock that is further off is not followed (0 = no limit)")
+            .minimum(0)
+            .default_value(d.max_ts_offset)
+            .mutable_playing()
+            .build(),
+        UInt64::builder("teardown-timeout")
+            .nick("Teardown Timeout")
+            .blurb("When transitioning to NULL, wait this many nanoseconds at most for the server's answer to TEARDOWN (0 = do not wait)")
+            .default_value(d.teardown_timeout)
+            .mutable_playing()
+            .build(),
+        Int::builder("connect-attempts")
+            .nick("Connect Attempts")
+            .blurb("How often a first connection is tried before it is an error (-1 = for ever)")
+            .minimum(-1)
+            .default_value(d.connect_attempts)
+            .mutable_playing()
+            .build(),
+        Int::builder("reconnect-attempts")
+            .nick("Reconnect Attempts")
+            .blurb("How often a lost stream is tried again before it is an error (-1 = for ever, 0 = never)")
+            .minimum(-1)
+            .default_value(d.reconnect_attempts)
+            .mutable_playing()
+            .build(),
+        UInt64::builder("reconnect-initial-delay")
+            .nick("Reconnect Initial Delay")
+            .blurb("Nanoseconds before a lost stream is tried again; doubles with each failure")
+            .default_value(d.reconnect_initial_delay)
+            .mutable_playing()
+            .build(),
+        UInt64::builder("reconnect-max-delay")
+            .nick("Reconnect Max Delay")
+            .blurb("Nanoseconds between two tries at most")
+            .default_value(d.reconnect_max_delay)
+            .mutable_playing()
+            .build(),
+        UInt64::builder("stall-timeout")
+            .nick("Stall Timeout")
+            .blurb("Nanoseconds without any media from a playing server after which it counts as lost (0 = never)")
+            .default_value(d.stall_timeout)
+            .mutable_playing()
+            .build(),
+        Enum::builder_with_default("delivery", d.delivery)
+            .nick("Delivery")
+            .blurb("Which threads push buffers downstream")
+            .build(),
+        Bool::builder("buffer-lists")
+            .nick("Buffer Lists")
+            .blurb("Push the packets of a frame as one buffer list; disable for probes that only see buffers")
+            .default_value(d.buffer_lists)
+            .mutable_playing()
+            .build(),
+        Text::builder("media")
+            .nick("Media")
+            .blurb("Kinds of media to set up, e.g. \"video\" or \"video,audio\"; the others cost nothing")
+            .default_value(Some("all"))
+            .build(),
+        glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
+            .nick("Statistics")
+            .blurb("Statistics of the session and of each stream")
+            .read_only()
+            .build(),
+    ]
+});
