@@ -35,6 +35,11 @@ use support::init;
 /// What may take a while on a busy machine, but not for ever.
 const SOON: Duration = Duration::from_secs(30);
 
+/// Whether tests of more than 20 s are wanted.
+fn long() -> bool {
+    std::env::var_os("RTSP2_LONG").is_some()
+}
+
 /// Whether all these elements are installed; says so if they are not.
 fn have(elements: &[&str]) -> bool {
     init();

@@ -97,7 +97,7 @@ impl Scripted {
         if rules.rate.is_some() {
             // Connections inherit it. What waits here has arrived for the sender.
             let socket = socket2::SockRef::from(&listener);
-            socket.set_recv_buffer_size(16 * 1024).unwrap();
+            socket.set_recv_buffer_size(8 * 1024).unwrap();
         }
         let SocketAddr::V4(address) = listener.local_addr().unwrap() else {
             unreachable!("an IPv4 address was bound");
