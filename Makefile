@@ -47,6 +47,7 @@ soak:
 	$(CARGO) build --lib --examples
 	RTSP2_SOAK=1 $(CARGO) test --test lifecycle -- --test-threads=1 --nocapture
 	RTSP2_LONG=1 $(CARGO) test --test networks -- --nocapture
+	RTSP2_LONG=1 $(CARGO) test --test sink -- --nocapture networks:: lifecycle::many
 
 loom:
 	$(CARGO) test --locked --manifest-path tests/loom/Cargo.toml

@@ -27,8 +27,9 @@ const SHARE: usize = 32 * 1024;
 const SHARE_PACKET: usize = 512;
 
 /// Bytes that may wait in the kernel before they are sent for the first time.
+/// They are half a second at 500 kbit/s, which no queue of ours can take back.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const UNSENT: u32 = 128 * 1024;
+const UNSENT: u32 = 32 * 1024;
 
 /// A packet's bytes, in memory of their own or shared with their chunk.
 pub enum Payload {

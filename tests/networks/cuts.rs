@@ -5,29 +5,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use gst::prelude::*;
 
-use crate::netns::Namespace;
+use crate::netns::{Namespace, namespace};
 use crate::process::Server;
 use crate::support::player::{Packet, Player};
 use crate::support::wire::ntp_nanos;
 
 const SMALL: [&str; 6] = ["--size", "320x240", "--bitrate", "400", "--audio", "none"];
-
-/// Namespaces need root; everything that builds in a container has it.
-pub fn namespace(made: Result<Namespace, String>) -> Option<Namespace> {
-    match made {
-        Ok(namespace) => Some(namespace),
-        Err(reason) if is_root() => panic!("{reason}"),
-        Err(reason) => {
-            eprintln!("skipped: no network namespace: {reason}");
-            None
-        }
-    }
-}
-
-fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
-}
 
 pub fn server(namespace: &Namespace) -> Server {
     let address = ["--address", &namespace.address];

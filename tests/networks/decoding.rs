@@ -14,7 +14,7 @@ use crate::process::wait_for;
 fn pictures_come_through_loss_jitter_and_doubles() {
     crate::support::init();
     // In a namespace, since it binds its ports on all addresses.
-    let Some(namespace) = crate::cuts::namespace(Namespace::new()) else {
+    let Some(namespace) = crate::netns::namespace(Namespace::new()) else {
         return;
     };
     let server = crate::cuts::server(&namespace);

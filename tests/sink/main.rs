@@ -1,6 +1,11 @@
 //! `rtspsink2` against servers that we did not write, and against a scripted one
 //! for what no real server does on demand.
+//!
+//! `RTSP2_LONG=1` adds what takes longer than 20 s.
 
+#[allow(dead_code)]
+#[path = "../support/netns.rs"]
+mod netns;
 #[allow(dead_code)]
 #[path = "../support/process.rs"]
 mod process;
@@ -10,6 +15,7 @@ mod support;
 mod codecs;
 mod ffmpeg;
 mod lifecycle;
+mod networks;
 mod pads;
 mod perl;
 mod preroll;
@@ -28,6 +34,11 @@ use support::init;
 
 /// What may take a while on a busy machine, but not for ever.
 const SOON: Duration = Duration::from_secs(30);
+
+/// Whether tests of more than 20 s are wanted.
+fn long() -> bool {
+    std::env::var_os("RTSP2_LONG").is_some()
+}
 
 /// Whether all these elements are installed; says so if they are not.
 fn have(elements: &[&str]) -> bool {

@@ -121,6 +121,23 @@ impl Drop for Namespace {
     }
 }
 
+/// Namespaces need root; everything that builds in a container has it.
+pub fn namespace(made: Result<Namespace, String>) -> Option<Namespace> {
+    match made {
+        Ok(namespace) => Some(namespace),
+        Err(reason) if is_root() => panic!("{reason}"),
+        Err(reason) => {
+            eprintln!("skipped: no network namespace: {reason}");
+            None
+        }
+    }
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
+
 fn ip(args: &[&str]) -> Result<(), String> {
     let output = Command::new("ip").args(args).stdin(Stdio::null()).output();
     let output = output.map_err(|error| error.to_string())?;
