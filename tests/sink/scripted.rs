@@ -77,7 +77,8 @@ pub struct Scripted {
 
 impl Scripted {
     pub fn new(rules: Rules) -> Self {
-        Self::at(free_address(), rules)
+        // The port may be gone until it is bound again.
+        Self::at(SocketAddrV4::new(*free_address().ip(), 0), rules)
     }
 
     /// A server in a network namespace.
