@@ -83,6 +83,19 @@ const NOT_REPEATED: &[&str] = &[
     "ts-refclk",
     "mediaclk",
     "key-mgmt",
+    // Keys and addresses of the session that they came by.
+    "crypto",
+    "fingerprint",
+    "setup",
+    "ice-ufrag",
+    "ice-pwd",
+    "ice-options",
+    "candidate",
+    "end-of-candidates",
+    "rtcp",
+    "source-filter",
+    "group",
+    "msid",
 ];
 
 /// The media of RTP caps, or what they lack.

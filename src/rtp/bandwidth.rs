@@ -25,6 +25,10 @@ const BACK_OFF: f64 = 0.85;
 const GROWTH: f64 = 1.08;
 /// What was never tried is not known.
 const UNTRIED: f64 = 1.5;
+/// Growth goes on from at least this part of what is sent, ...
+const GROWS_FROM: f64 = 0.5;
+/// ... and no estimate is less, in bit/s: from 0 nothing would grow.
+const LEAST: f64 = 10_000.0;
 const LOSS_HIGH: f64 = 0.10;
 const LOSS_LOW: f64 = 0.02;
 /// Reports of receivers come every few seconds; growing on and on in
@@ -173,9 +177,11 @@ impl Estimator {
         } else if backlog >= BACKLOG || self.uncertain(now) {
             estimate
         } else {
-            let grown = estimate * GROWTH.powf(elapsed.min(2.0));
+            let from = estimate.max(mean * GROWS_FROM);
+            let grown = from * GROWTH.powf(elapsed.min(2.0));
             estimate.max(grown.min(mean * UNTRIED))
         });
+        self.estimate = self.estimate.map(|estimate| estimate.max(LEAST));
         self.settle();
         self.estimate()
     }
@@ -345,6 +351,16 @@ mod tests {
         link.run(10 * SECOND, 2.7 * MBIT);
         link.run(30 * SECOND, 12.0 * MBIT);
         assert!(link.estimate() >= 8.0, "{}", link.estimate());
+    }
+
+    #[test]
+    fn a_network_that_stood_still_is_tried_again() {
+        let mut link = Link::new(false);
+        link.run(10 * SECOND, 12.0 * MBIT);
+        link.run(4 * SECOND, 0.0);
+        assert!(link.estimate() > 0.0);
+        link.run(90 * SECOND, 12.0 * MBIT);
+        assert!(link.estimate() >= 2.0, "{}", link.estimate());
     }
 
     // covers: P-PUB-14

@@ -47,6 +47,12 @@ impl Encoder {
     }
 
     fn of(element: &gst::Element) -> Option<Self> {
+        // Muxers have a `bitrate` too, that of their padding.
+        let encodes =
+            |factory: gst::ElementFactory| factory.has_type(gst::ElementFactoryType::ENCODER);
+        if !element.factory().is_some_and(encodes) {
+            return None;
+        }
         let (property, pspec) = ["bitrate", "target-bitrate"].into_iter().find_map(|name| {
             let pspec = element.find_property(name)?;
             let writable = pspec.flags().contains(glib::ParamFlags::WRITABLE);

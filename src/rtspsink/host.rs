@@ -58,6 +58,11 @@ impl PublishHost for ElementHost {
                 .is_some_and(|pspec| pspec.value_type() == u32::static_type())
         });
         let limit = u32::try_from(size).unwrap_or(u32::MAX);
+        let made = payloader.as_ref().map(|p| p.property::<u32>("mtu"));
+        if made.is_some_and(|mtu| mtu < limit) {
+            // Made before it was lowered.
+            return;
+        }
         let smaller = payloader.and_then(|payloader| {
             let limit = limit.min(payloader.property::<u32>("mtu"));
             let mtu = SMALLER.iter().find(|mtu| **mtu < limit)?;

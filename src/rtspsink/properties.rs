@@ -221,9 +221,11 @@ impl Settings {
     /// `bitrate` within `min-bitrate` and `max-bitrate`, which is what the
     /// encoder was set to if it is 0.
     pub fn within_limits(&self, bitrate: u64, initial: u64) -> u64 {
-        let maximum = match self.max_bitrate {
-            0 => initial,
-            maximum => maximum,
+        let maximum = match (self.max_bitrate, initial) {
+            // The encoder chooses its bitrate itself.
+            (0, 0) => u64::MAX,
+            (0, initial) => initial,
+            (maximum, _) => maximum,
         };
         bitrate.min(maximum).max(self.min_bitrate)
     }
@@ -482,6 +484,7 @@ mod tests {
         let mut settings = Settings::default();
         assert_eq!(settings.within_limits(5_000_000, 2_000_000), 2_000_000);
         assert_eq!(settings.within_limits(10, 2_000_000), 100_000);
+        assert_eq!(settings.within_limits(5_000_000, 0), 5_000_000);
         settings.max_bitrate = 4_000_000;
         assert_eq!(settings.within_limits(5_000_000, 2_000_000), 4_000_000);
     }

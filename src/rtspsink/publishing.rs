@@ -23,18 +23,17 @@ impl RtspSink2 {
         name: Option<&str>,
     ) -> Option<gst::Pad> {
         let element = self.obj();
-        let taken = |number: u32| self.pad(number).is_some();
-        let number = match name {
-            None => (0..).find(|number| !taken(*number))?,
+        let wanted = match name {
             // As gst_element_link() asks.
-            Some(name) if name.contains('%') => return self.add_stream(template, None),
-            Some(name) => {
-                let number = name.strip_prefix("sink_").and_then(|n| n.parse().ok());
-                number.filter(|number| !taken(*number)).or_else(|| {
-                    gst::warning!(CAT, imp = self, "no pad can be named {name}");
-                    None
-                })?
+            Some(name) if !name.contains('%') => {
+                let wanted = name.strip_prefix("sink_").and_then(|n| n.parse().ok());
+                Some(wanted.unwrap_or(u32::MAX))
             }
+            _ => None,
+        };
+        let Some((pad_number, number)) = lock(&self.state).streams.add(wanted) else {
+            gst::warning!(CAT, imp = self, "no pad can be named {name:?}");
+            return None;
         };
         let sink = RtpSink::new(number);
         sink.set_property("sync", lock(&self.settings).sync);
@@ -46,8 +45,7 @@ impl RtspSink2 {
             number,
             sink: sink.clone(),
         };
-        let pad = RtspSink2Pad::new(template, &format!("sink_{number}"), stream);
-        lock(&self.state).streams.add(number);
+        let pad = RtspSink2Pad::new(template, &format!("sink_{pad_number}"), stream);
         if element.add(&sink).is_err() {
             lock(&self.state).streams.remove(number);
             return None;

@@ -14,11 +14,16 @@ enum State {
     LeftOut,
 }
 
+/// Pads are numbered below this. What is above it in the number of a stream tells
+/// it from those that its pad's number had before: they have ended.
+const PADS: u32 = 1 << 16;
+
 /// The streams of one start, by number, which is the order of their pads.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     streams: Vec<(u32, State)>,
     announced: Vec<u32>,
+    released: u32,
 }
 
 /// What a change asks for.
@@ -40,15 +45,27 @@ impl Streams {
         }
     }
 
-    pub fn add(&mut self, stream: u32) {
-        let at = self.streams.partition_point(|(number, _)| *number < stream);
+    /// Adds a stream for the pad of this number, or of the lowest free one: the
+    /// numbers of the pad and of the stream.
+    pub fn add(&mut self, pad: Option<u32>) -> Option<(u32, u32)> {
+        let streams = &self.streams;
+        let free = |pad: &u32| streams.iter().all(|(number, _)| number % PADS != *pad);
+        let pad = match pad {
+            Some(pad) => Some(pad).filter(|pad| *pad < PADS && free(pad))?,
+            None => (0..PADS).find(free)?,
+        };
+        let stream = self.released.wrapping_mul(PADS).wrapping_add(pad);
+        let order = |number: u32| (number % PADS, number);
+        let at = streams.partition_point(|(number, _)| order(*number) < order(stream));
         self.streams.insert(at, (stream, State::Waiting));
+        Some((pad, stream))
     }
 
     /// Takes a stream off the list.
     pub fn remove(&mut self, stream: u32) -> Action {
         self.streams.retain(|(number, _)| *number != stream);
         self.announced.retain(|number| *number != stream);
+        self.released = self.released.wrapping_add(1);
         self.next()
     }
 
@@ -167,7 +184,7 @@ mod tests {
     fn three() -> Streams {
         let mut streams = Streams::default();
         for number in [1, 0, 2] {
-            streams.add(number);
+            streams.add(Some(number));
         }
         streams
     }
@@ -213,14 +230,29 @@ mod tests {
     #[test]
     fn other_media_are_announced_anew_and_what_the_stream_says_itself_is_not() {
         let mut streams = Streams::default();
-        streams.add(0);
+        streams.add(Some(0));
         assert_eq!(announced(streams.caps(0, media("H264"))), [0]);
         assert_eq!(streams.caps(0, media("H264")), Action::Nothing);
         assert_eq!(announced(streams.caps(0, media("H265"))), [0]);
-        streams.add(1);
+        streams.add(Some(1));
         assert_eq!(announced(streams.caps(1, media("VP8"))), [0, 1]);
         streams.restart();
         assert!(!streams.is_announced(0));
         assert_eq!(streams.caps(1, media("VP8")), Action::Wait);
+    }
+
+    #[test]
+    fn a_pad_number_that_is_used_again_is_another_stream() {
+        let mut streams = Streams::default();
+        assert_eq!(streams.add(None), Some((0, 0)));
+        assert_eq!(streams.add(None), Some((1, 1)));
+        assert_eq!(streams.add(Some(1)), None, "taken");
+        assert_eq!(streams.add(Some(PADS)), None);
+        streams.remove(0);
+        let (pad, stream) = streams.add(None).unwrap();
+        assert_eq!(pad, 0);
+        assert_ne!(stream, 0);
+        let order: Vec<u32> = streams.streams.iter().map(|(number, _)| *number).collect();
+        assert_eq!(order, [stream, 1], "the order is that of the pads");
     }
 }

@@ -125,7 +125,7 @@ fn a_pad_that_ends_without_data_holds_nobody_up() {
     let nothing = "fakesrc num-buffers=0";
     let publisher = Publisher::new(recorder.url(), "", &[&h264(50, false), nothing]).play();
     publisher.wait_eos();
-    crate::process::wait_for("every frame", crate::SOON, || recorder.times(0) == 50);
+    recorder.wait_film(0, 50);
 }
 
 #[test]

@@ -27,6 +27,9 @@ pub struct Track {
 
 type Tracks = Arc<Mutex<BTreeMap<usize, Track>>>;
 
+/// Frames in 300 ms.
+const JITTER_BUFFER: usize = 15;
+
 pub struct Recorder {
     url: String,
     main_loop: glib::MainLoop,
@@ -104,6 +107,14 @@ impl Recorder {
     pub fn wait_frames(&self, index: usize, frames: usize) {
         crate::process::wait_for(&format!("{frames} frames of {index}"), SOON, || {
             self.track(index, |track| track.frames >= frames)
+        });
+    }
+
+    /// Waits for the frames of a film of 50 a second. Those that wait in the jitter
+    /// buffer of the server when TEARDOWN comes are thrown away by it.
+    pub fn wait_film(&self, index: usize, frames: usize) {
+        super::process::wait_for("the frames of the film", SOON, || {
+            self.times(index) + JITTER_BUFFER >= frames
         });
     }
 

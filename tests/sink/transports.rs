@@ -18,7 +18,7 @@ fn all_of_it_arrives(settings: &str) {
     let video = h264(FRAMES as i32, false);
     let publisher = Publisher::new(recorder.url(), settings, &[&video]).play();
     publisher.wait_eos();
-    crate::process::wait_for("every frame", crate::SOON, || recorder.times(0) == FRAMES);
+    recorder.wait_film(0, FRAMES);
     recorder.track(0, |track| {
         let seqs: Vec<u16> = track.packets.iter().map(|packet| packet.seq).collect();
         let in_order = seqs
@@ -74,7 +74,7 @@ fn two_pads_are_two_streams_in_their_order() {
         Publisher::new(recorder.url(), "", &[&h264(FRAMES as i32, false), audio]).play();
     publisher.wait_eos();
     recorder.wait_frames(1, 50);
-    crate::process::wait_for("every frame", crate::SOON, || recorder.times(0) == FRAMES);
+    recorder.wait_film(0, FRAMES);
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn rtp_that_is_ready_made_goes_as_it_is() {
     );
     let publisher = Publisher::new(recorder.url(), "", &[&video]).play();
     publisher.wait_eos();
-    crate::process::wait_for("every frame", crate::SOON, || recorder.times(0) == FRAMES);
+    recorder.wait_film(0, FRAMES);
     recorder.track(0, |track| {
         let caps = track.caps.as_ref().unwrap().to_string();
         assert!(caps.contains("payload=(int)101"), "{caps}");

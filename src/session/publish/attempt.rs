@@ -1,6 +1,7 @@
 //! One attempt at the presentation: a client and what it has opened.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,8 @@ pub(super) struct Attempt {
     pub connecting: Option<Connecting<Incoming>>,
     pub link: Option<Link<Incoming>>,
     pub announced: bool,
+    /// Our address of the last connection.
+    pub local: Option<IpAddr>,
     /// Sockets that were offered and not granted yet, by media.
     pub pairs: HashMap<usize, UdpPair>,
     /// The streams on the connection.
@@ -69,6 +72,7 @@ impl Task {
             connecting: None,
             link: None,
             announced: false,
+            local: None,
             pairs: HashMap::new(),
             interleaved: None,
             recording_since: None,
@@ -140,8 +144,13 @@ impl Task {
         };
         attempt.connecting = None;
         match outcome {
-            Ok(link) => {
+            Ok(mut link) => {
                 let (local, peer) = (link.local, link.peer);
+                attempt.local = Some(local.ip());
+                if self.streams.is_empty() {
+                    // Nothing to set up yet: others are not to wait for that.
+                    link.permit = None;
+                }
                 gst::debug!(CAT, "connected to {peer} from {local}");
                 self.inputs
                     .snapshot
@@ -167,7 +176,10 @@ impl Task {
         let Some(attempt) = &mut self.attempt else {
             return;
         };
-        let Some(link) = &attempt.link else {
+        // A server may have closed a connection that brought nothing; the client opens
+        // another one.
+        let local = attempt.link.as_ref().map(|link| link.local.ip());
+        let Some(local) = local.or(attempt.local) else {
             return;
         };
         if attempt.announced || attempt.retiring.is_some() || self.streams.is_empty() {
@@ -178,7 +190,7 @@ impl Task {
             &description::Common {
                 id: self.origin,
                 version: self.version,
-                address: link.local.ip(),
+                address: local,
                 cname: &self.cname,
                 feedback: self.config.feedback,
                 rtx_time: self.config.rtx_time,

@@ -38,7 +38,14 @@ impl Task {
 
     /// A stream ends.
     pub fn eos(&mut self, stream: u32, now: Instant) {
-        if self.stop_at.is_some() || !self.ended.insert(stream) {
+        if self.stop_at.is_some() {
+            return;
+        }
+        if !self.ended.insert(stream) {
+            // EOS once more, as after a seek: nothing of it is to be sent.
+            if self.told.contains(&stream) {
+                self.call(move |host| host.sent_all(stream));
+            }
             return;
         }
         let lane = self.inputs.lanes.get(stream);
