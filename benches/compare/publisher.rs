@@ -310,7 +310,12 @@ mod passthrough {
             self.obj().set_outcaps(Some(&fields)).map_err(|_| failed())
         }
 
-        fn handle_buffer(&self, buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
+        fn handle_buffer(
+            &self,
+            mut buffer: gst::Buffer,
+        ) -> Result<gst::FlowSuccess, gst::FlowError> {
+            // The base class writes into it, and the list that it came in holds it as well.
+            buffer.make_mut();
             let last = {
                 let mut header = [0; 2];
                 buffer.copy_to_slice(0, &mut header).is_ok() && header[1] & 0x80 != 0
