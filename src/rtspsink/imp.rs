@@ -1,7 +1,6 @@
 //! GObject glue of `rtspsink2`.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use glib::subclass::prelude::*;
 use gst::prelude::*;
@@ -16,6 +15,7 @@ use super::streams::Streams;
 use super::{CAT, lock};
 use crate::rtsp::url::redact;
 use crate::session::{Ending, ForeignQueue, Predecessor, Publisher};
+use crate::settings;
 
 #[derive(Default)]
 pub(super) struct State {
@@ -35,11 +35,11 @@ pub struct RtspSink2 {
 impl RtspSink2 {
     /// The location without its password.
     pub(super) fn location(&self) -> Option<String> {
-        lock(&self.settings).location().map(redact)
+        lock(&self.settings).common.location()
     }
 
     pub(super) fn set_location(&self, location: Option<&str>) -> Result<(), String> {
-        lock(&self.settings).set_location(location)
+        lock(&self.settings).common.set_location(location)
     }
 
     pub(super) fn running(&self) -> Option<Arc<Running>> {
@@ -55,6 +55,26 @@ impl RtspSink2 {
     pub(super) fn pad(&self, stream: u32) -> Option<RtspSink2Pad> {
         let has = |pad: &RtspSink2Pad| pad.stream().is_some_and(|own| own.number == stream);
         self.pads().into_iter().find(has)
+    }
+
+    /// A running session learns of a change in what both elements have.
+    fn apply(&self, change: settings::Change) {
+        let Some(running) = self.running() else {
+            return;
+        };
+        let common = lock(&self.settings).common.clone();
+        match change {
+            settings::Change::NextStart => {}
+            settings::Change::Credentials => {
+                running.publisher.set_credentials(common.credentials());
+            }
+            settings::Change::Adopt => {
+                // Without a location it is the next start that fails.
+                if let Ok(server) = common.server() {
+                    running.publisher.adopt(server);
+                }
+            }
+        }
     }
 
     fn start(&self) -> Result<(), gst::StateChangeError> {
@@ -113,7 +133,7 @@ impl RtspSink2 {
 
     fn wait_for_teardown(&self) {
         let ending = lock(&self.state).ending.clone();
-        let timeout = Duration::from_nanos(lock(&self.settings).teardown_timeout);
+        let timeout = lock(&self.settings).common.teardown_timeout();
         if let Some(ending) = ending {
             ending.wait_until(timeout);
         }
@@ -136,7 +156,7 @@ impl ObjectImpl for RtspSink2 {
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
         let changed = lock(&self.settings).set(pspec.name(), value);
         match changed {
-            Ok(Change::NextStart) => {}
+            Ok(Change::Common(change)) => self.apply(change),
             Ok(Change::Sync(sync)) => {
                 for stream in self.pads().iter().filter_map(RtspSink2Pad::stream) {
                     stream.sink.set_property("sync", sync);
@@ -147,19 +167,12 @@ impl ObjectImpl for RtspSink2 {
                     running.publisher.set_max_queue_time(time);
                 }
             }
-            Ok(Change::Credentials) => {
-                let credentials = lock(&self.settings).credentials();
-                if let Some(running) = self.running() {
-                    running.publisher.set_credentials(credentials);
-                }
-            }
             Err(reason) => gst::error!(CAT, imp = self, "{}: {}", pspec.name(), redact(&reason)),
         }
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         match pspec.name() {
-            "location" => self.location().to_value(),
             "estimated-bitrate" => self
                 .running()
                 .map_or(0, |running| running.publisher.estimated_bitrate())

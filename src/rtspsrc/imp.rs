@@ -12,6 +12,7 @@ use super::pads;
 use super::properties::{Change, PROPERTIES, Settings};
 use crate::rtsp::url::redact;
 use crate::session::{CAT, Ending, ForeignQueue, Host, Predecessor, Session};
+use crate::settings;
 
 #[derive(Default)]
 struct State {
@@ -39,14 +40,11 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl RtspSrc2 {
     /// The location without its password.
     pub(super) fn location(&self) -> Option<String> {
-        lock(&self.settings)
-            .location
-            .as_ref()
-            .map(|(text, _)| redact(text))
+        lock(&self.settings).common.location()
     }
 
     pub(super) fn set_location(&self, location: Option<&str>) -> Result<(), String> {
-        lock(&self.settings).set_location(location)
+        lock(&self.settings).common.set_location(location)
     }
 
     pub(super) fn latency(&self) -> gst::ClockTime {
@@ -107,7 +105,7 @@ impl RtspSrc2 {
 
     fn wait_for_teardown(&self) {
         let ending = lock(&self.state).ending.clone();
-        let timeout = Duration::from_nanos(lock(&self.settings).teardown_timeout);
+        let timeout = lock(&self.settings).common.teardown_timeout();
         if let Some(ending) = ending {
             ending.wait_until(timeout);
         }
@@ -131,7 +129,7 @@ impl ObjectImpl for RtspSrc2 {
         let changed = lock(&self.settings).set(pspec.name(), value);
         let session = self.session();
         match changed {
-            Ok(Change::NextStart) => {}
+            Ok(Change::Common(settings::Change::NextStart)) => {}
             Ok(Change::Latency) => {
                 if let Some(session) = session {
                     session.set_latency(Duration::from(self.latency()));
@@ -148,13 +146,13 @@ impl ObjectImpl for RtspSrc2 {
                     session.set_timing(timing);
                 }
             }
-            Ok(Change::Credentials) => {
-                let credentials = lock(&self.settings).credentials();
+            Ok(Change::Common(settings::Change::Credentials)) => {
+                let credentials = lock(&self.settings).common.credentials();
                 if let Some(session) = session {
                     session.set_credentials(credentials);
                 }
             }
-            Ok(Change::Adopt) => {
+            Ok(Change::Common(settings::Change::Adopt)) => {
                 // Without a location it is the next start that fails.
                 let config = lock(&self.settings).config();
                 if let (Some(session), Ok(config)) = (session, config) {
@@ -167,7 +165,6 @@ impl ObjectImpl for RtspSrc2 {
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         match pspec.name() {
-            "location" => self.location().to_value(),
             "stats" => {
                 let stats = self.session().map(|session| session.stats());
                 stats

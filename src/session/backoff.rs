@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
 
-use super::config::Config;
 use crate::rtsp::client::{Error, ErrorKind};
 
 /// Without an answer of the server, the next try comes within this.
@@ -17,25 +16,15 @@ const AFTER_REFUSALS: Duration = Duration::from_secs(5 * 60);
 const HEALTHY: Duration = Duration::from_secs(10);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30 * 60);
 
+/// How often and how soon.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Policy {
+pub struct Policy {
     /// Before the first PLAY has succeeded; -1 for ever.
     pub connect_attempts: i32,
     /// After it; -1 for ever, 0 never.
     pub reconnect_attempts: i32,
     pub initial_delay: Duration,
     pub max_delay: Duration,
-}
-
-impl Policy {
-    pub fn of(config: &Config) -> Self {
-        Self {
-            connect_attempts: config.connect_attempts,
-            reconnect_attempts: config.reconnect_attempts,
-            initial_delay: config.reconnect_initial_delay,
-            max_delay: config.reconnect_max_delay,
-        }
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,25 +5,50 @@ use std::time::Duration;
 use crate::rtsp::transport::LowerTransport;
 use crate::rtsp::url::{Credentials, Url};
 
+use super::backoff::Policy;
 use super::delivery::DeliveryMode;
 use super::timing::TimingConfig;
 
-/// The element's settings, as they were when it left READY.
+/// The server, and how it is talked to: what playing and publishing share.
 #[derive(Debug, Clone)]
-pub struct Config {
+pub struct Server {
     pub url: Url,
     /// From `user-id`, `user-pw`; they override those of the URL.
     pub credentials: Option<Credentials>,
     pub user_agent: String,
+    /// Allowed lower transports, the preferred one first.
+    pub transports: Vec<LowerTransport>,
+    pub keep_alive: bool,
+    /// Connecting, and the wait for a response; zero is no limit.
+    pub response_timeout: Duration,
+    pub port_range: Option<(u16, u16)>,
+    /// Tries to find a free pair of ports.
+    pub port_tries: u32,
+    /// The kernel's buffer of the RTP sockets; 0 leaves the system's.
+    pub udp_buffer_size: usize,
+    pub multicast_iface: Option<String>,
+    pub retries: Policy,
+    pub teardown_timeout: Duration,
+}
+
+impl Server {
+    /// Takes over the settings that may change while a session runs.
+    pub fn adopt(&mut self, new: Server) {
+        self.user_agent = new.user_agent;
+        self.response_timeout = new.response_timeout;
+        self.retries = new.retries;
+        self.teardown_timeout = new.teardown_timeout;
+    }
+}
+
+/// The settings of `rtspsrc2`, as they were when it left READY.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub server: Server,
     /// Control attributes are appended to the base URL, never resolved.
     pub append_control: bool,
     /// A lost connection of a UDP session is opened again.
     pub udp_reconnect: bool,
-    /// Allowed lower transports, the preferred one first.
-    pub transports: Vec<LowerTransport>,
-    pub keep_alive: bool,
-    /// Connecting, and the wait for a response.
-    pub response_timeout: Duration,
     /// A UDP session without a packet for this long tries TCP; zero never does.
     pub udp_timeout: Duration,
     pub blocksize: u32,
@@ -38,19 +63,9 @@ pub struct Config {
     pub retransmission: bool,
     pub rtcp: bool,
     pub nat_punching: bool,
-    pub port_range: Option<(u16, u16)>,
-    /// Tries to find a free pair of ports.
-    pub port_tries: u32,
-    pub udp_buffer_size: usize,
-    pub multicast_iface: Option<String>,
     pub timing: TimingConfig,
-    pub connect_attempts: i32,
-    pub reconnect_attempts: i32,
-    pub reconnect_initial_delay: Duration,
-    pub reconnect_max_delay: Duration,
     /// No media for this long while playing is a lost presentation; zero never is.
     pub stall_timeout: Duration,
-    pub teardown_timeout: Duration,
     pub delivery: DeliveryMode,
     pub buffer_lists: bool,
     /// Kinds of media to SET UP (`video`, `audio`, …), or empty for all.
@@ -60,15 +75,9 @@ pub struct Config {
 impl Config {
     /// Takes over the settings that may change while a session runs.
     pub fn adopt(&mut self, new: Config) {
-        self.user_agent = new.user_agent;
-        self.response_timeout = new.response_timeout;
+        self.server.adopt(new.server);
         self.udp_timeout = new.udp_timeout;
         self.drop_on_latency = new.drop_on_latency;
-        self.connect_attempts = new.connect_attempts;
-        self.reconnect_attempts = new.reconnect_attempts;
-        self.reconnect_initial_delay = new.reconnect_initial_delay;
-        self.reconnect_max_delay = new.reconnect_max_delay;
         self.stall_timeout = new.stall_timeout;
-        self.teardown_timeout = new.teardown_timeout;
     }
 }

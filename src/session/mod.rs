@@ -49,7 +49,8 @@ use std::time::Duration;
 use once_cell::sync::Lazy;
 use tokio::sync::mpsc;
 
-pub use config::Config;
+pub use backoff::Policy;
+pub use config::{Config, Server};
 pub use delivery::DeliveryMode;
 pub use ending::Ending;
 pub use foreign::ForeignQueue;

@@ -110,7 +110,7 @@ pub(super) struct StreamStats {
 impl Snapshot {
     pub fn new(config: &Config) -> Self {
         Self {
-            session: Mutex::new(SessionStats::new(&config.url)),
+            session: Mutex::new(SessionStats::new(&config.server.url)),
             streams: Mutex::default(),
             started: Instant::now(),
         }

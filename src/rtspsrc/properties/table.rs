@@ -1,50 +1,23 @@
-//! The properties of `rtspsrc2` as GObject sees them.
+//! The properties that only `rtspsrc2` has, as GObject sees them.
 
 use glib::prelude::*;
 use gst::prelude::*;
-use gst_rtsp::RTSPLowerTrans;
 use once_cell::sync::Lazy;
 
 use super::Settings;
-use crate::settings::DEFAULT_USER_AGENT;
+use crate::settings;
 
 pub(in crate::rtspsrc) static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
     use glib::{
-        ParamSpecBoolean as Bool, ParamSpecEnum as Enum, ParamSpecFlags as Flags,
-        ParamSpecInt as Int, ParamSpecInt64 as Int64, ParamSpecString as Text,
-        ParamSpecUInt as UInt, ParamSpecUInt64 as UInt64,
+        ParamSpecBoolean as Bool, ParamSpecEnum as Enum, ParamSpecInt64 as Int64,
+        ParamSpecString as Text, ParamSpecUInt as UInt, ParamSpecUInt64 as UInt64,
     };
     let d = Settings::default();
-    vec![
-        Text::builder("location")
-            .nick("RTSP Location")
-            .blurb("Location of the RTSP url to read")
-            .build(),
-        Flags::builder::<RTSPLowerTrans>("protocols")
-            .nick("Protocols")
-            .blurb("Allowed lower transport protocols")
-            .default_value(d.protocols)
-            .build(),
-        Enum::builder_with_default("transport-preference", d.transport_preference)
-            .nick("Transport Preference")
-            .blurb("Which of the allowed transports is tried first")
-            .build(),
-        UInt::builder("retry")
-            .nick("Retry")
-            .blurb("Max number of retries when allocating RTP ports")
-            .maximum(65_535)
-            .default_value(d.retry)
-            .build(),
+    let own = vec![
         UInt64::builder("timeout")
             .nick("Timeout")
             .blurb("Retry TCP transport after UDP timeout microseconds (0 = disabled)")
             .default_value(d.timeout)
-            .mutable_playing()
-            .build(),
-        UInt64::builder("tcp-timeout")
-            .nick("TCP Timeout")
-            .blurb("Fail after timeout microseconds on TCP connections (0 = disabled)")
-            .default_value(d.tcp_timeout)
             .mutable_playing()
             .build(),
         UInt::builder("latency")
@@ -67,26 +40,10 @@ pub(in crate::rtspsrc) static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new
             .nick("NAT Method")
             .blurb("Method to use for traversing firewalls and NAT")
             .build(),
-        Bool::builder("do-rtcp")
-            .nick("Do RTCP")
-            .blurb("Send RTCP packets, disable for old incompatible server.")
-            .default_value(d.do_rtcp)
-            .build(),
-        Bool::builder("do-rtsp-keep-alive")
-            .nick("Do RTSP Keep Alive")
-            .blurb("Send RTSP keep alive packets, disable for old incompatible server.")
-            .default_value(d.do_rtsp_keep_alive)
-            .build(),
         Bool::builder("do-retransmission")
             .nick("Retransmission")
             .blurb("Ask the server to retransmit lost packets")
             .default_value(d.do_retransmission)
-            .build(),
-        UInt::builder("rtp-blocksize")
-            .nick("RTP Blocksize")
-            .blurb("RTP package size to suggest to server (0 = disabled)")
-            .maximum(65_536)
-            .default_value(d.rtp_blocksize)
             .build(),
         Bool::builder("short-header")
             .nick("Short Header")
@@ -119,40 +76,10 @@ pub(in crate::rtspsrc) static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new
             .nick("SDES")
             .blurb("The SDES items of our reports: cname, name, email, phone, location, tool, note")
             .build(),
-        Text::builder("user-id")
-            .nick("user-id")
-            .blurb("RTSP location URI user id for authentication")
-            .mutable_playing()
-            .build(),
-        Text::builder("user-pw")
-            .nick("user-pw")
-            .blurb("RTSP location URI user password for authentication; reads back empty")
-            .mutable_playing()
-            .build(),
-        Text::builder("user-agent")
-            .nick("User Agent")
-            .blurb("The User-Agent string to send to the server; {VERSION} stands for that of GStreamer")
-            .default_value(Some(DEFAULT_USER_AGENT))
-            .mutable_playing()
-            .build(),
-        Text::builder("port-range")
-            .nick("Port range")
-            .blurb("Client port range that can be used to receive RTP and RTCP data, eg. 3000-3005 (NULL = no restrictions)")
-            .build(),
-        Int::builder("udp-buffer-size")
-            .nick("UDP Buffer Size")
-            .blurb("Size of the kernel UDP receive buffer in bytes, 0=default")
-            .minimum(0)
-            .default_value(d.udp_buffer_size)
-            .build(),
         UInt::builder("probation")
             .nick("Number of probations")
             .blurb("Consecutive packet sequence numbers to accept the source")
             .default_value(d.probation)
-            .build(),
-        Text::builder("multicast-iface")
-            .nick("Multicast Interface")
-            .blurb("The network interface on which to join the multicast group (NULL = that of the RTSP connection)")
             .build(),
         Bool::builder("add-reference-timestamp-meta")
             .nick("Add Reference Timestamp Meta")
@@ -183,38 +110,6 @@ pub(in crate::rtspsrc) static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new
             .default_value(d.max_ts_offset)
             .mutable_playing()
             .build(),
-        UInt64::builder("teardown-timeout")
-            .nick("Teardown Timeout")
-            .blurb("When transitioning to NULL, wait this many nanoseconds at most for the server's answer to TEARDOWN (0 = do not wait)")
-            .default_value(d.teardown_timeout)
-            .mutable_playing()
-            .build(),
-        Int::builder("connect-attempts")
-            .nick("Connect Attempts")
-            .blurb("How often a first connection is tried before it is an error (-1 = for ever)")
-            .minimum(-1)
-            .default_value(d.connect_attempts)
-            .mutable_playing()
-            .build(),
-        Int::builder("reconnect-attempts")
-            .nick("Reconnect Attempts")
-            .blurb("How often a lost stream is tried again before it is an error (-1 = for ever, 0 = never)")
-            .minimum(-1)
-            .default_value(d.reconnect_attempts)
-            .mutable_playing()
-            .build(),
-        UInt64::builder("reconnect-initial-delay")
-            .nick("Reconnect Initial Delay")
-            .blurb("Nanoseconds before a lost stream is tried again; doubles with each failure")
-            .default_value(d.reconnect_initial_delay)
-            .mutable_playing()
-            .build(),
-        UInt64::builder("reconnect-max-delay")
-            .nick("Reconnect Max Delay")
-            .blurb("Nanoseconds between two tries at most")
-            .default_value(d.reconnect_max_delay)
-            .mutable_playing()
-            .build(),
         UInt64::builder("stall-timeout")
             .nick("Stall Timeout")
             .blurb("Nanoseconds without any media from a playing server after which it counts as lost (0 = never)")
@@ -241,5 +136,6 @@ pub(in crate::rtspsrc) static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new
             .blurb("Statistics of the session and of each stream")
             .read_only()
             .build(),
-    ]
+    ];
+    settings::properties().into_iter().chain(own).collect()
 });

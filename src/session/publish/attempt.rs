@@ -57,13 +57,13 @@ impl Task {
         let now = Instant::now();
         let config = client::Config {
             intent: Intent::Record,
-            credentials: self.config.credentials.clone(),
-            user_agent: self.config.user_agent.clone(),
+            credentials: self.config.server.credentials.clone(),
+            user_agent: self.config.server.user_agent.clone(),
             transports: self.transports.clone(),
-            keep_alive: self.config.keep_alive,
-            response_timeout: nonzero(self.config.response_timeout),
+            keep_alive: self.config.server.keep_alive,
+            response_timeout: nonzero(self.config.server.response_timeout),
             previous_session: self.previous_session.clone(),
-            ..client::Config::new(self.config.url.clone())
+            ..client::Config::new(self.config.server.url.clone())
         };
         let mut client = Client::new(config);
         client.start(now);
@@ -109,11 +109,11 @@ impl Task {
 
     fn connect(&mut self, host: String, port: u16) {
         let timeout = match self.backoff.was_up() {
-            true => RECONNECT_TIMEOUT.min(nonzero(self.config.response_timeout)),
-            false => nonzero(self.config.response_timeout),
+            true => RECONNECT_TIMEOUT.min(nonzero(self.config.server.response_timeout)),
+            false => nonzero(self.config.server.response_timeout),
         };
         // A public server may not send us into the private network.
-        let redirected = !host.eq_ignore_ascii_case(self.config.url.host());
+        let redirected = !host.eq_ignore_ascii_case(self.config.server.url.host());
         let public = self.first_peer.is_some_and(is_public);
         let reach = match redirected && public {
             true => Reach::PublicOnly,

@@ -3,33 +3,13 @@
 use std::time::Duration;
 
 use crate::rtsp::sdp::write::MediaDescription;
-use crate::rtsp::transport::LowerTransport;
-use crate::rtsp::url::{Credentials, Url};
+use crate::session::config::Server;
 use crate::session::timing::NtpTimeSource;
 
-/// The element's settings, as they were when it left READY.
+/// The settings of `rtspsink2`, as they were when it left READY.
 #[derive(Debug, Clone)]
 pub struct PublishConfig {
-    pub url: Url,
-    /// From `user-id`, `user-pw`; they override those of the URL.
-    pub credentials: Option<Credentials>,
-    pub user_agent: String,
-    /// Allowed lower transports, the preferred one first.
-    pub transports: Vec<LowerTransport>,
-    pub keep_alive: bool,
-    /// Connecting, and the wait for a response; zero is no limit.
-    pub response_timeout: Duration,
-    pub port_range: Option<(u16, u16)>,
-    /// Tries to find a free pair of ports.
-    pub port_tries: u32,
-    /// Send buffer of the RTP sockets; 0 leaves the system's.
-    pub udp_buffer_size: usize,
-    pub multicast_iface: Option<String>,
-    pub connect_attempts: i32,
-    pub reconnect_attempts: i32,
-    pub reconnect_initial_delay: Duration,
-    pub reconnect_max_delay: Duration,
-    pub teardown_timeout: Duration,
+    pub server: Server,
     /// How long a packet may wait to be sent; zero bounds the bytes only.
     pub max_queue_time: Duration,
     /// How long packets are kept for retransmission; zero does without.

@@ -77,7 +77,7 @@ impl Task {
             }
             Event::Quirk(name) => self.quirk(name),
             Event::ServerRequest { method } => gst::debug!(CAT, "the server sent {method}"),
-            Event::Warning(text) => gst::warning!(CAT, "{}: {text}", self.config.url),
+            Event::Warning(text) => gst::warning!(CAT, "{}: {text}", self.config.server.url),
             Event::SessionLost(error) | Event::Failed(error) => self.lost(&error, now),
             Event::Closed => {
                 self.attempt = None;
@@ -104,7 +104,7 @@ impl Task {
             }
         });
         if new {
-            gst::info!(CAT, "{}: quirk {name}", self.config.url);
+            gst::info!(CAT, "{}: quirk {name}", self.config.server.url);
             self.tell("quirk", move |message| message.set("name", name));
         }
     }
@@ -146,7 +146,11 @@ impl Task {
 
     fn bind_pair(&self) -> std::io::Result<UdpPair> {
         let _io = self.runtimes.io().enter();
-        UdpPair::bind(self.local(), self.config.port_range, self.config.port_tries)
+        UdpPair::bind(
+            self.local(),
+            self.config.server.port_range,
+            self.config.server.port_tries,
+        )
     }
 
     fn media_set_up(&mut self, media: usize, granted: Path) {
@@ -207,7 +211,8 @@ impl Task {
                 if !is_sendable(to) {
                     return Err(std::io::ErrorKind::AddrNotAvailable.into());
                 }
-                pair.rtp.prepare_sending(self.config.udp_buffer_size)?;
+                pair.rtp
+                    .prepare_sending(self.config.server.udp_buffer_size)?;
                 let peer = MediaPeer::new(*server, Some(*server), Some((port, *rtcp)), true);
                 let filters = (SourceFilter::host(*server), peer.rtcp_filter());
                 Some(self.start_sockets(pair, to, &lane, filters, true))
@@ -219,7 +224,7 @@ impl Task {
                 ttl,
                 source: _,
             } => {
-                let interface = match &self.config.multicast_iface {
+                let interface = match &self.config.server.multicast_iface {
                     Some(name) => multicast::Interface::by_name(name)?,
                     None => multicast::Interface::owning(self.local())
                         .unwrap_or_else(|_| multicast::Interface::any()),
@@ -235,7 +240,8 @@ impl Task {
                     let _io = self.runtimes.io().enter();
                     multicast::join(&address, &interface)?
                 };
-                pair.rtp.prepare_sending(self.config.udp_buffer_size)?;
+                pair.rtp
+                    .prepare_sending(self.config.server.udp_buffer_size)?;
                 let to = SocketAddr::new(*group, *rtp);
                 // Reports come from every member.
                 let filters = (SourceFilter::any(), SourceFilter::any());
@@ -355,7 +361,7 @@ impl Task {
         gst::info!(
             CAT,
             "{}: recording {} over {} to {}, session timeout {timeout:?}, quirks {:?}{}",
-            self.config.url,
+            self.config.server.url,
             self.streams
                 .iter()
                 .filter(|stream| stream.path.is_some())

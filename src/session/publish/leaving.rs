@@ -75,7 +75,10 @@ impl Task {
         if self.stop_at.is_some() {
             return;
         }
-        self.stop_at = Some(after(now, STOP_MAX.max(self.config.teardown_timeout)));
+        self.stop_at = Some(after(
+            now,
+            STOP_MAX.max(self.config.server.teardown_timeout),
+        ));
         self.retry_at = None;
         self.farewell_until = None;
         if let Some(attempt) = &mut self.attempt
@@ -137,7 +140,7 @@ impl Task {
             return;
         }
         if !drained {
-            gst::warning!(CAT, "{}: the rest is not sent", self.config.url);
+            gst::warning!(CAT, "{}: the rest is not sent", self.config.server.url);
         }
         self.leaving = None;
         for stream in &self.streams {
@@ -158,7 +161,9 @@ impl Task {
                 self.finish(now);
                 self.inputs.snapshot.update(|stats| stats.state = "ended");
                 match self.attempt {
-                    Some(_) => self.farewell_until = Some(after(now, self.config.teardown_timeout)),
+                    Some(_) => {
+                        self.farewell_until = Some(after(now, self.config.server.teardown_timeout))
+                    }
                     None => self.farewell_done(),
                 }
             }

@@ -34,6 +34,7 @@ use tokio::sync::{Notify, mpsc};
 pub use config::{PublishConfig, StreamDescription};
 pub use lane::{Closed, RtpPacket, StreamSender};
 
+use super::config::Server;
 use super::ending::Ending;
 use super::foreign::ForeignQueue;
 use super::lock::lock;
@@ -78,6 +79,8 @@ enum Command {
     Pause,
     Stop,
     Eos(u32),
+    /// Settings for what comes next.
+    Adopt(Box<Server>),
     Credentials(Option<Credentials>),
 }
 
@@ -148,7 +151,7 @@ impl Publisher {
             look: Arc::default(),
         });
         let stopped = Arc::<AtomicBool>::default();
-        let snapshot = Arc::new(Snapshot::new(&config.url));
+        let snapshot = Arc::new(Snapshot::new(&config.server.url));
         let task = Task::new(
             config,
             host.clone(),
@@ -232,6 +235,11 @@ impl Publisher {
         StreamSender {
             lane: self.lanes.get(stream),
         }
+    }
+
+    /// Takes over what may change while it publishes.
+    pub fn adopt(&self, server: Server) {
+        self.send(Command::Adopt(Box::new(server)));
     }
 
     pub fn set_credentials(&self, credentials: Option<Credentials>) {

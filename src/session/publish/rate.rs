@@ -118,7 +118,7 @@ impl Task {
         };
         let limit = attempt.client.session_timeout().saturating_add(ANSWER);
         let silent = now >= after(attempt.last_heard, limit);
-        if unicast && silent && self.config.keep_alive {
+        if unicast && silent && self.config.server.keep_alive {
             let message = "the server does not answer any more".to_string();
             let error = self.error(ErrorKind::SessionLost, Phase::Established, message);
             self.lost(&error, now);

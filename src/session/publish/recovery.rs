@@ -34,7 +34,7 @@ impl Task {
             }
             Verdict::Retry(mut delay) => {
                 // What could not be opened this time may be there the next.
-                for transport in &self.config.transports {
+                for transport in &self.config.server.transports {
                     if !self.transports.contains(transport) {
                         self.transports.push(*transport);
                     }

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use gst::prelude::*;
 use tokio::sync::mpsc;
 
-use super::super::backoff::{Backoff, Policy};
+use super::super::backoff::Backoff;
+use super::super::config::Server;
 use super::super::foreign::ForeignQueue;
 use super::super::link::{Connecting, Link};
 use super::super::messages;
@@ -124,14 +125,9 @@ impl Task {
         runtimes: Arc<Runtimes>,
         inputs: Inputs,
     ) -> Self {
-        let backoff = Backoff::new(Policy {
-            connect_attempts: config.connect_attempts,
-            reconnect_attempts: config.reconnect_attempts,
-            initial_delay: config.reconnect_initial_delay,
-            max_delay: config.reconnect_max_delay,
-        });
+        let backoff = Backoff::new(config.server.retries);
         Self {
-            transports: config.transports.clone(),
+            transports: config.server.transports.clone(),
             backoff,
             attempt: None,
             streams: Vec::new(),
@@ -178,7 +174,7 @@ impl Task {
             stream.lane.disconnect(true);
             stream.path = None;
         }
-        gst::debug!(CAT, "{}: the session has ended", self.config.url);
+        gst::debug!(CAT, "{}: the session has ended", self.config.server.url);
     }
 
     fn is_finished(&self) -> bool {
@@ -278,13 +274,24 @@ impl Task {
             Command::Pause => self.pause(now),
             Command::Stop => self.stop(now),
             Command::Eos(stream) => self.eos(stream, now),
+            Command::Adopt(server) => self.adopt(*server),
             Command::Credentials(credentials) => {
-                self.config.credentials = credentials;
+                self.config.server.credentials = credentials;
                 self.backoff.new_credentials();
                 if self.retry_at.is_some() {
                     self.retry_at = Some(now);
                 }
             }
+        }
+    }
+
+    /// What is under way goes on as it was begun.
+    fn adopt(&mut self, server: Server) {
+        self.config.server.adopt(server);
+        self.backoff.set_policy(self.config.server.retries);
+        if let Some(attempt) = &mut self.attempt {
+            let user_agent = self.config.server.user_agent.clone();
+            attempt.client.set_user_agent(user_agent);
         }
     }
 
@@ -432,7 +439,7 @@ impl Task {
         what: &'static str,
         fill: impl FnOnce(&mut gst::StructureRef) + Send + 'static,
     ) {
-        gst::info!(CAT, "{}: {what}", self.config.url);
+        gst::info!(CAT, "{}: {what}", self.config.server.url);
         self.post(move |element| messages::element_message(element, what, fill));
     }
 
@@ -443,7 +450,7 @@ impl Task {
             method: None,
             status: None,
             reason: None,
-            url: self.config.url.to_string(),
+            url: self.config.server.url.to_string(),
             phase,
             message: redact(&message),
             retry_after: None,

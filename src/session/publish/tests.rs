@@ -15,6 +15,8 @@ use crate::rtsp::sdp::write::{Format, MediaDescription};
 use crate::rtsp::transport::{LowerTransport, Profile};
 use crate::rtsp::url::Url;
 use crate::session::NtpTimeSource;
+use crate::session::Policy;
+use crate::session::config;
 
 /// Every wait of these tests.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -245,21 +247,25 @@ impl Test {
             calls: Mutex::new(sender),
         });
         let config = PublishConfig {
-            url: Url::parse(&server.url).unwrap(),
-            credentials: None,
-            user_agent: "test".into(),
-            transports: transports.to_vec(),
-            keep_alive: true,
-            response_timeout: Duration::from_secs(20),
-            port_range: None,
-            port_tries: 10,
-            udp_buffer_size: 0,
-            multicast_iface: None,
-            connect_attempts: 1,
-            reconnect_attempts: -1,
-            reconnect_initial_delay: Duration::from_millis(10),
-            reconnect_max_delay: Duration::from_millis(50),
-            teardown_timeout: Duration::from_millis(100),
+            server: config::Server {
+                url: Url::parse(&server.url).unwrap(),
+                credentials: None,
+                user_agent: "test".into(),
+                transports: transports.to_vec(),
+                keep_alive: true,
+                response_timeout: Duration::from_secs(20),
+                port_range: None,
+                port_tries: 10,
+                udp_buffer_size: 0,
+                multicast_iface: None,
+                retries: Policy {
+                    connect_attempts: 1,
+                    reconnect_attempts: -1,
+                    initial_delay: Duration::from_millis(10),
+                    max_delay: Duration::from_millis(50),
+                },
+                teardown_timeout: Duration::from_millis(100),
+            },
             max_queue_time: Duration::from_secs(1),
             rtx_time: Duration::ZERO,
             feedback: false,

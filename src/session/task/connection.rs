@@ -22,17 +22,17 @@ impl Task {
         }
         let now = Instant::now();
         let config = client::Config {
-            credentials: self.config.credentials.clone(),
-            user_agent: self.config.user_agent.clone(),
+            credentials: self.config.server.credentials.clone(),
+            user_agent: self.config.server.user_agent.clone(),
             transports: self.transports.clone(),
-            keep_alive: self.config.keep_alive,
-            response_timeout: nonzero(self.config.response_timeout),
+            keep_alive: self.config.server.keep_alive,
+            response_timeout: nonzero(self.config.server.response_timeout),
             blocksize: self.config.blocksize,
             append_control: self.config.append_control,
             udp_reconnect: self.config.udp_reconnect,
             previous_session: self.previous_session.clone(),
             start: self.resume_at,
-            ..client::Config::new(self.config.url.clone())
+            ..client::Config::new(self.config.server.url.clone())
         };
         let mut client = Client::new(config);
         client.start(now);
@@ -76,11 +76,11 @@ impl Task {
 
     pub(super) fn connect(&mut self, host: String, port: u16) {
         let timeout = match self.backoff.was_up() {
-            true => RECONNECT_TIMEOUT.min(nonzero(self.config.response_timeout)),
-            false => nonzero(self.config.response_timeout),
+            true => RECONNECT_TIMEOUT.min(nonzero(self.config.server.response_timeout)),
+            false => nonzero(self.config.server.response_timeout),
         };
         // A public server may not send us into the private network.
-        let redirected = !host.eq_ignore_ascii_case(self.config.url.host());
+        let redirected = !host.eq_ignore_ascii_case(self.config.server.url.host());
         let public = self.first_peer.is_some_and(is_public);
         let reach = if redirected && public {
             Reach::PublicOnly

@@ -65,7 +65,7 @@ impl Task {
             Event::ServerRequest { method } => gst::debug!(CAT, "the server sent {method}"),
             // Of a client that records.
             Event::Recording { .. } | Event::Reply { .. } => {}
-            Event::Warning(text) => gst::warning!(CAT, "{}: {text}", self.config.url),
+            Event::Warning(text) => gst::warning!(CAT, "{}: {text}", self.config.server.url),
             Event::SessionLost(error) | Event::Failed(error) => self.session_lost(&error, now),
             Event::Closed => {
                 self.attempt = None;
@@ -87,7 +87,7 @@ impl Task {
             }
         });
         if new {
-            gst::info!(CAT, "{}: quirk {name}", self.config.url);
+            gst::info!(CAT, "{}: quirk {name}", self.config.server.url);
             self.tell("quirk", move |message| message.set("name", name));
         }
     }
@@ -227,7 +227,7 @@ impl Task {
         gst::info!(
             CAT,
             "{}: playing {} over {} from {}, session timeout {:?}, quirks {:?}",
-            self.config.url,
+            self.config.server.url,
             codecs.join(" + "),
             transport.map_or("nothing", name_of),
             server.as_deref().unwrap_or("a server without a name"),

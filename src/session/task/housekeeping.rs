@@ -78,7 +78,11 @@ impl Task {
             self.send_rtcp(at, packet);
         }
         for (media, ssrc) in gone {
-            gst::info!(CAT, "{}: source {ssrc:08x} has timed out", self.config.url);
+            gst::info!(
+                CAT,
+                "{}: source {ssrc:08x} has timed out",
+                self.config.server.url
+            );
             self.post(move |element| messages::source_timeout(element, media, ssrc));
         }
     }
@@ -171,7 +175,12 @@ impl Task {
             }
             Fact::Bye { stream } => {
                 if let Some(stream) = self.streams.get_mut(stream) {
-                    gst::info!(CAT, "{}: BYE on {}", self.config.url, stream.pad().name());
+                    gst::info!(
+                        CAT,
+                        "{}: BYE on {}",
+                        self.config.server.url,
+                        stream.pad().name()
+                    );
                     stream.bye = Some(now);
                 }
                 self.schedule_housekeeping(now, BYE_RESUME);
@@ -215,7 +224,7 @@ impl Task {
         // A pad that is unlinked for a while is not at its end.
         let goes_on = |stream: &Stream| !stream.eos && stream.shared.delivery.was_linked();
         if !self.over && !self.streams.iter().any(goes_on) {
-            gst::debug!(CAT, "{}: all streams have ended", self.config.url);
+            gst::debug!(CAT, "{}: all streams have ended", self.config.server.url);
             self.inputs.snapshot.update(|stats| stats.state = "ended");
             self.finish(now);
         }
@@ -356,7 +365,7 @@ impl Task {
         }
         self.fell_back = true;
         let why = format!("no UDP packet within {timeout:?}; a firewall or NAT may block it");
-        gst::warning!(CAT, "{}: {why}, trying TCP", self.config.url);
+        gst::warning!(CAT, "{}: {why}, trying TCP", self.config.server.url);
         self.transport_switched(from, LowerTransport::Tcp, why);
         let rest = self
             .transports

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use gst::prelude::*;
 use tokio::sync::{mpsc, oneshot};
 
-use super::backoff::{Backoff, Policy};
+use super::backoff::Backoff;
 use super::clock::{ClockCell, ClockReader};
 use super::config::Config;
 use super::delivery::Outcome;
@@ -152,13 +152,13 @@ impl Task {
         runtimes: Arc<Runtimes>,
         inputs: Inputs,
     ) -> Self {
-        let backoff = Backoff::new(Policy::of(&config));
+        let backoff = Backoff::new(config.server.retries);
         let cname = config.sdes.iter().find(|(kind, _)| *kind == SDES_CNAME);
         let cname = cname.map(|(_, name)| name.clone());
         let group = Arc::<Group>::default();
         group.set_max_offset(config.timing.max_offset);
         Self {
-            transports: config.transports.clone(),
+            transports: config.server.transports.clone(),
             foreign: inputs.foreign.clone(),
             clock: ClockReader::new(inputs.clock.clone()),
             facts: mpsc::channel(FACTS),
@@ -206,7 +206,7 @@ impl Task {
             let wake = self.wait().await;
             self.handle(wake);
         }
-        gst::debug!(CAT, "{}: the session has ended", self.config.url);
+        gst::debug!(CAT, "{}: the session has ended", self.config.server.url);
     }
 
     fn is_finished(&self) -> bool {
@@ -376,7 +376,7 @@ impl Task {
                 self.config.timing = timing;
             }
             Command::Credentials(credentials) => {
-                self.config.credentials = credentials;
+                self.config.server.credentials = credentials;
                 self.backoff.new_credentials();
                 if self.retry_at.is_some() {
                     self.retry_at = Some(now);
@@ -390,9 +390,9 @@ impl Task {
     /// What is under way goes on as it was begun.
     fn adopt(&mut self, config: Config) {
         self.config.adopt(config);
-        self.backoff.set_policy(Policy::of(&self.config));
+        self.backoff.set_policy(self.config.server.retries);
         if let Some(attempt) = &mut self.attempt {
-            let user_agent = self.config.user_agent.clone();
+            let user_agent = self.config.server.user_agent.clone();
             attempt.client.set_user_agent(user_agent);
         }
         for stream in &self.streams {
@@ -442,7 +442,10 @@ impl Task {
             return;
         }
         self.inputs.generation.end();
-        self.stop_at = Some(after(now, TEARDOWN_MAX.max(self.config.teardown_timeout)));
+        self.stop_at = Some(after(
+            now,
+            TEARDOWN_MAX.max(self.config.server.teardown_timeout),
+        ));
         self.retry_at = None;
         self.housekeeping_at = None;
         self.say_goodbye(now);
@@ -484,7 +487,7 @@ impl Task {
 
     /// Posts an element message, in order with everything else that is foreign.
     fn tell(&self, what: &'static str, fill: impl FnOnce(&mut gst::StructureRef) + Send + 'static) {
-        gst::info!(CAT, "{}: {what}", self.config.url);
+        gst::info!(CAT, "{}: {what}", self.config.server.url);
         self.post(move |element| messages::element_message(element, what, fill));
     }
 

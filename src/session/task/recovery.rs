@@ -45,6 +45,7 @@ impl Task {
                 // What could not be opened this time may be there the next.
                 let missing = self
                     .config
+                    .server
                     .transports
                     .iter()
                     .filter(|t| !self.transports.contains(t));
@@ -161,7 +162,7 @@ impl Task {
         phase: client::Phase,
         why: String,
     ) -> Error {
-        Error::new(kind, phase, &self.config.url.to_string(), why)
+        Error::new(kind, phase, &self.config.server.url.to_string(), why)
     }
 
     pub(super) fn fail(&mut self, error: &Error) {

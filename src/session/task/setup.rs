@@ -41,7 +41,7 @@ impl Task {
     /// first start those that the application wants.
     pub(super) fn described(&mut self, sdp: Arc<sdp::Session>, now: Instant) {
         for warning in &sdp.warnings {
-            gst::info!(CAT, "{}: SDP: {warning}", self.config.url);
+            gst::info!(CAT, "{}: SDP: {warning}", self.config.server.url);
         }
         let wanted: Vec<(usize, gst::Caps)> = sdp
             .media
@@ -105,7 +105,7 @@ impl Task {
             gst::warning!(
                 CAT,
                 "{}: media {} is not usable: {reason}",
-                self.config.url,
+                self.config.server.url,
                 media.index
             );
             return false;
@@ -189,7 +189,11 @@ impl Task {
 
     fn bind_pair(&mut self) -> std::io::Result<UdpPair> {
         let _io = self.runtimes.io().enter();
-        let pair = UdpPair::bind(self.local(), self.config.port_range, self.config.port_tries)?;
+        let pair = UdpPair::bind(
+            self.local(),
+            self.config.server.port_range,
+            self.config.server.port_tries,
+        )?;
         drop(_io);
         self.size_buffer(&pair);
         Ok(pair)
@@ -198,7 +202,7 @@ impl Task {
     /// A frame of a fast stream comes in one burst; a buffer that is too small
     /// for it loses the rest.
     fn size_buffer(&mut self, pair: &UdpPair) {
-        let wanted = self.config.udp_buffer_size;
+        let wanted = self.config.server.udp_buffer_size;
         if wanted == 0 {
             return;
         }
@@ -322,7 +326,7 @@ impl Task {
         gst::info!(
             CAT,
             "{}: {} is {} now",
-            self.config.url,
+            self.config.server.url,
             stream.pad().name(),
             rtpmap.encoding_name
         );
@@ -558,7 +562,7 @@ impl Task {
                 ttl,
                 source,
             } => {
-                let interface = match &self.config.multicast_iface {
+                let interface = match &self.config.server.multicast_iface {
                     Some(name) => multicast::Interface::by_name(name)?,
                     None => multicast::Interface::owning(self.local())
                         .unwrap_or_else(|_| multicast::Interface::any()),
