@@ -6,6 +6,9 @@ use super::seq::{FIRST_CYCLE, distance, extend_seq};
 use super::source::SILENCE;
 use super::stats::{Jitter, Nanos};
 
+/// So many packets in order are no reordering of the network.
+const RUN: u32 = 8;
+
 /// The source whose packets are handed out.
 #[derive(Debug)]
 pub(super) struct Active<P> {
@@ -21,6 +24,9 @@ pub(super) struct Active<P> {
     pub last_arrival: Nanos,
     /// Arrival of the last packet that was neither late nor a duplicate.
     pub last_accepted: Nanos,
+    /// Those that are not the highest: how many came in a row, and the last of them with
+    /// its arrival.
+    behind: (u32, u64, Nanos),
     pub bye: bool,
     /// A packet from far away; one that follows it makes it the new sequence.
     pub jump: Option<(u16, usize, Held<P>)>,
@@ -44,6 +50,7 @@ impl<P> Active<P> {
             jitter: Jitter::default(),
             last_arrival: now,
             last_accepted: now,
+            behind: (0, 0, 0),
             bye: false,
             jump: None,
             after_late: 0,
@@ -71,6 +78,36 @@ impl<P> Active<P> {
     pub(super) fn is_far_behind(&self, ext_seq: u64, max_misorder: u16) -> bool {
         let behind = distance(ext_seq, self.highest);
         behind > i64::from(max_misorder) && distance(ext_seq, self.marks.0) > 0
+    }
+
+    /// A packet was accepted that is not the highest.
+    pub(super) fn note_behind(&mut self, ext_seq: u64, now: Nanos) {
+        let (run, last, _) = self.behind;
+        let follows = last.wrapping_add(1) == ext_seq;
+        self.behind = (
+            if follows { run.saturating_add(1) } else { 1 },
+            ext_seq,
+            now,
+        );
+    }
+
+    /// The first packet that waits, if its sequence number must be damaged: nothing
+    /// follows it, and well after it the sequence goes on, in order, before it.
+    pub(super) fn is_first_damaged(&self, now: Nanos) -> bool {
+        let (run, _, last) = self.behind;
+        let Some(first) = self.buffer.first_alone().filter(|_| run >= RUN) else {
+            return false;
+        };
+        let half = now.saturating_sub(first.arrival) / 2;
+        last > first.arrival.saturating_add(half)
+    }
+
+    /// Drops the first packet that waits, as if it had never come.
+    pub(super) fn drop_first(&mut self) {
+        self.buffer.drop_first();
+        self.highest = self.buffer.highest();
+        let (before, last) = self.marks;
+        self.marks = (before.min(self.highest), last.min(self.highest));
     }
 
     pub(super) fn silent_at(&self) -> Nanos {

@@ -397,6 +397,8 @@ impl<P: AsRef<[u8]>> Receiver<P> {
         }
         if distance(active.highest, ext_seq) > 0 {
             active.highest = ext_seq;
+        } else if !held.retransmitted {
+            active.note_behind(ext_seq, held.arrival);
         }
         active.last_accepted = held.arrival;
         if held.arrival.saturating_sub(active.mark_time) >= SECOND {
@@ -436,6 +438,15 @@ impl<P: AsRef<[u8]>> Receiver<P> {
             };
             if !active.buffer.is_over() && give_up.is_none_or(|give_up| since > give_up) {
                 return;
+            }
+            let now = give_up.and_then(|give_up| give_up.checked_add(self.config.latency));
+            if now.is_some_and(|now| active.is_first_damaged(now)) {
+                active.drop_first();
+                count(&mut self.totals.discarded.sequence, 1);
+                if let Some(nack) = &mut self.nack {
+                    nack.reset();
+                }
+                continue;
             }
             let Some((ext_seq, missing)) = active.buffer.skip() else {
                 return;

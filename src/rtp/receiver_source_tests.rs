@@ -144,6 +144,43 @@ fn a_burst_of_late_packets_is_no_restart() {
 }
 
 #[test]
+fn a_damaged_sequence_number_costs_its_packet_alone() {
+    // One of 100 a second is damaged, by bits 3 to 11; the others come 1 ms apart.
+    for bit in 3..12 {
+        let mut r = receiver(config());
+        let mut out = String::new();
+        for seq in 0..2000_u16 {
+            let at = u64::from(seq);
+            out += &timeout(&mut r, at);
+            out += &match seq {
+                1000 => feed(&mut r, at, [seq ^ 1 << bit]),
+                _ => feed(&mut r, at, [seq]),
+            };
+        }
+        timeout(&mut r, 2300);
+        let s = r.reception();
+        let ahead = (1000 ^ 1 << bit) > 1000;
+        // Where it is close the sequence reaches it before it is given up; then the real
+        // packet of its number is a duplicate.
+        let (late, twice, bad) = (s.late, s.duplicates, s.discarded.sequence);
+        assert_eq!((s.lost, s.resyncs), (1, 0), "{bit}: {out}");
+        assert_eq!(late + twice + bad, 1, "{bit}: {late} {twice} {bad}");
+        assert_eq!(bad > 0, ahead && bit > 7, "{bit}");
+        assert_eq!(s.highest_seq as u16, 1999, "{bit}");
+    }
+}
+
+#[test]
+fn a_packet_before_a_pause_is_not_taken_for_damaged() {
+    // 14 came early, 13 is lost, and the sender pauses.
+    let mut r = receiver(config());
+    assert_eq!(feed(&mut r, 0, [10, 11]), "new(1) 10! 11");
+    assert_eq!(feed(&mut r, 2, [14]), "");
+    assert_eq!(feed(&mut r, 4, [12]), "12");
+    assert_eq!(timeout(&mut r, 300), "lost(13,1) 14!");
+}
+
+#[test]
 fn a_sequence_that_jumps_with_each_packet_is_bounded() {
     let mut r = receiver(config());
     let mut out = Vec::new();

@@ -149,6 +149,35 @@ impl<T> Reorder<T> {
         self.released = self.released.checked_shl(shift).unwrap_or(0);
     }
 
+    /// The first packet that waits, if the one after it is not there.
+    pub(super) fn first_alone(&self) -> Option<&T> {
+        let follows = self.window.get(self.first.saturating_add(1));
+        match follows {
+            Some(Some(_)) => None,
+            _ => Some(&self.window.get(self.first)?.as_ref()?.item),
+        }
+    }
+
+    /// Drops the first packet that waits, and leaves what is missing before it open.
+    pub(super) fn drop_first(&mut self) {
+        let Some(entry) = self.window.get_mut(self.first).and_then(Option::take) else {
+            return;
+        };
+        self.bytes = self.bytes.saturating_sub(entry.bytes);
+        self.held = self.held.saturating_sub(1);
+        let last = self.window.iter().rposition(Option::is_some);
+        self.window
+            .truncate(last.map_or(0, |last| last.saturating_add(1)));
+        self.find_first();
+    }
+
+    /// Extended sequence number of the last packet that was released or waits.
+    pub(super) fn highest(&self) -> u64 {
+        self.next
+            .wrapping_add(self.window.len() as u64)
+            .wrapping_sub(1)
+    }
+
     /// From when on the first packet waits for what is missing before it.
     pub(super) fn waiting_since(&self) -> Option<Nanos> {
         self.window
