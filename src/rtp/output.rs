@@ -235,6 +235,15 @@ impl Presenter {
         }
     }
 
+    /// Whether a timestamp is where the clock of the sender is by now, within a second.
+    pub(super) fn goes_on(&self, rtp: u32, arrival: Nanos) -> bool {
+        const WITHIN: u64 = 1_000_000_000;
+        self.timeline.mapping().is_some_and(|mapping| {
+            let clock = u64::try_from(mapping.clock_of(mapping.extend(rtp))).unwrap_or(0);
+            clock.abs_diff(arrival) <= WITHIN
+        })
+    }
+
     /// A sender report of the active source. What has no time, or one that
     /// does not belong to the present timestamps, is not used.
     pub(super) fn sender_report(&mut self, ntp: u64, rtp: u32, arrival: Nanos) {

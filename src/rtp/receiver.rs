@@ -335,6 +335,16 @@ impl<P: AsRef<[u8]>> Receiver<P> {
         }
     }
 
+    /// The source whose packets are handed out.
+    pub fn source(&self) -> Option<u32> {
+        self.active.as_ref().map(|active| active.ssrc)
+    }
+
+    /// Presentation times follow the reference, which is known and believed.
+    pub fn follows_reference(&self) -> bool {
+        self.presenter.timeline.follows_reference()
+    }
+
     pub fn reception(&self) -> Reception {
         let mut reception = Reception {
             timestamp_jumps: self.presenter.jumps,
@@ -517,7 +527,18 @@ impl<P: AsRef<[u8]>> Receiver<P> {
             return;
         };
         let seq = before.as_ref().map_or(packet.0, |before| before.0);
-        let expected = active.buffer.next() as u16;
+        let next = active.buffer.next();
+        let expected = next as u16;
+        let (rtp, arrival) = match &before {
+            Some((_, _, held)) => (held.rtp, held.arrival),
+            None => (packet.2.rtp, packet.2.arrival),
+        };
+        let missing = seq.wrapping_sub(expected);
+        if missing.cast_signed() > 0 && self.presenter.goes_on(rtp, arrival) {
+            // The sender went on, the network did not.
+            count(&mut self.totals.lost, missing.into());
+            self.presenter.lose(next, missing.into());
+        }
         out.push(Output::Event(Event::Resync { expected, seq }));
         count(&mut self.totals.resyncs, 1);
         self.presenter.discont = true;
@@ -542,6 +563,8 @@ impl<P: AsRef<[u8]>> Receiver<P> {
     fn take_over(&mut self, ssrc: u32, now: Nanos, out: &mut Vec<Output<P>>) {
         self.drain(Some(Nanos::MAX), out);
         let mut first_cycle = FIRST_CYCLE;
+        // Before a place is made for the old one.
+        let held = self.candidates.take(ssrc);
         if let Some(old) = self.active.take() {
             count(
                 &mut self.totals.discarded.sequence,
@@ -552,7 +575,6 @@ impl<P: AsRef<[u8]>> Receiver<P> {
             self.presenter.timeline.restart();
             first_cycle = next_cycle(old.highest);
         }
-        let held = self.candidates.take(ssrc);
         let Some((arrival, _, (last, _))) = held.back() else {
             return;
         };

@@ -144,6 +144,42 @@ fn a_burst_of_late_packets_is_no_restart() {
 }
 
 #[test]
+fn a_long_outage_is_a_loss_and_a_restart_of_the_sender_is_none() {
+    // 5 s of a sender that went on.
+    let mut r = receiver(config());
+    feed(&mut r, 0, 0..100);
+    feed(&mut r, 5100, [5100, 5101]);
+    let s = r.reception();
+    assert_eq!((s.lost, s.resyncs), (5000, 1));
+    // The same numbers at once are another sequence.
+    let mut r = receiver(config());
+    feed(&mut r, 0, 0..100);
+    feed(&mut r, 100, [5100, 5101]);
+    let s = r.reception();
+    assert_eq!((s.lost, s.resyncs), (0, 1));
+}
+
+#[test]
+fn a_source_that_takes_over_from_many_keeps_what_was_held() {
+    let mut r = receiver(Config {
+        known_ssrc: None,
+        ..config()
+    });
+    feed(&mut r, 0, 0..10);
+    let mut out = Vec::new();
+    // As many as there are places, and the one that goes on alone.
+    for ssrc in 100..131 {
+        r.handle_rtp(rtp_of(ssrc, 7), START + 20 * MS, &mut out);
+    }
+    for seq in 8..12 {
+        r.handle_rtp(rtp_of(100, seq), START + 21 * MS, &mut out);
+    }
+    assert_eq!(show(&mut out), "");
+    r.handle_timeout(START + 1500 * MS, &mut out);
+    assert!(show(&mut out).starts_with("new(100)"));
+}
+
+#[test]
 fn a_damaged_sequence_number_costs_its_packet_alone() {
     // One of 100 a second is damaged, by bits 3 to 11; the others come 1 ms apart.
     for bit in 3..12 {

@@ -121,17 +121,29 @@ impl Follower {
     }
 
     /// The offset that the reference wants, if it can be believed: `measured`
-    /// is what the arrival says.
-    pub(super) fn target(&mut self, base: u64, clock_rate: u32, measured: i64) -> Option<i64> {
+    /// is what the arrival says. `near` is a timestamp of now, as the point is;
+    /// `base` may be days away.
+    pub(super) fn target(
+        &mut self,
+        base: u64,
+        near: u64,
+        clock_rate: u32,
+        measured: i64,
+    ) -> Option<i64> {
         let Some(point) = self.point else {
             self.state = State::Off;
             return None;
         };
-        let ext_rtp = extend_timestamp(base, point.rtp);
+        let ext_rtp = extend_timestamp(near, point.rtp);
         let time = ticks_to_ns(distance(base, ext_rtp), clock_rate);
         let target = point.clock.saturating_sub(time);
         let away = target.saturating_sub(measured);
-        if self.max_offset != 0 && away.saturating_abs() > self.max_offset {
+        // One that was refused comes back only clearly within the limit.
+        let limit = match self.state {
+            State::Refused => self.max_offset.saturating_sub(self.max_offset / 10),
+            _ => self.max_offset,
+        };
+        if self.max_offset != 0 && away.saturating_abs() > limit {
             if self.state != State::Refused {
                 self.refused = Some(away);
             }

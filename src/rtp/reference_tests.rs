@@ -334,3 +334,29 @@ fn two_streams_of_two_senders_are_shown_as_they_were_captured() {
     let apart = pairs.map(|(a, b)| (a.after - b.after).abs()).max();
     assert!(apart.expect("frames") <= 5 * MS as i64, "{apart:?}");
 }
+
+#[test]
+fn a_reference_is_followed_for_a_day() {
+    // RTP time at 90 kHz wraps every 13 h 15 min, and is nearer to the start the other
+    // way round after half of that.
+    let mut sender = Sender::new(|_| 20 * MS);
+    for second in 0..26 * 3600 {
+        sender.frame = second * 25;
+        // Sequence numbers follow the frames; only their first of each second comes.
+        sender.report();
+        sender.follow();
+        let shown = sender.frames(2);
+        assert!(sender.refused.is_empty(), "{second}: {:?}", sender.refused);
+        for frame in shown {
+            assert!(
+                frame.after.abs() <= 20 * MS as i64,
+                "{second}: {}",
+                frame.after
+            );
+        }
+        sender
+            .receiver
+            .handle_timeout(START + sender.capture() + SECOND / 2, &mut Vec::new());
+    }
+    assert_eq!(sender.receiver.reception().timing, Timing::Ntp);
+}

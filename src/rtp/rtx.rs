@@ -89,9 +89,10 @@ impl Unwrapper {
         Some(original)
     }
 
-    /// The original source is gone: its retransmission source is a stranger again.
-    pub fn forget(&mut self, original: u32) {
-        self.associated.retain(|(_, source)| *source != original);
+    /// There is another original source: the retransmission sources of others are
+    /// strangers again.
+    pub fn follow(&mut self, original: u32) {
+        self.associated.retain(|(_, source)| *source == original);
     }
 }
 
@@ -215,7 +216,10 @@ mod tests {
         let next = rtx(0, 97, 77, &[0, 6, 1]);
         let original = unwrapper.unwrap(&next, |_| None).unwrap();
         assert_eq!(RtpPacket::parse(&original).unwrap().ssrc, ORIGINAL);
-        unwrapper.forget(ORIGINAL);
+        unwrapper.follow(ORIGINAL);
+        assert!(unwrapper.unwrap(&next, |_| None).is_some());
+        // Another source with the same retransmission source.
+        unwrapper.follow(ORIGINAL + 1);
         assert_eq!(unwrapper.unwrap(&next, |_| None), None);
     }
 

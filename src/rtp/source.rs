@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use super::stats::Nanos;
-use crate::rtsp::limits::{SOURCE_HELD_BYTES, SOURCES};
+use crate::rtsp::limits::{PACKET_COST, SOURCE_HELD_BYTES, SOURCES};
 
 /// A source may succeed one that was silent for this long.
 pub(super) const SILENCE: Nanos = 1_000_000_000;
@@ -87,6 +87,7 @@ impl<T> Candidates<T> {
         let Some(candidate) = self.entry(ssrc, now) else {
             return 1;
         };
+        let bytes = bytes.saturating_add(PACKET_COST);
         if seq == candidate.next_seq && candidate.in_order > 0 {
             candidate.in_order = candidate.in_order.saturating_add(1);
         } else {
@@ -263,7 +264,7 @@ mod tests {
         let others = c.held_bytes;
         for seq in 0..3 {
             // The oldest source made room.
-            let bytes = (SOURCE_HELD_BYTES - others).div_ceil(2);
+            let bytes = (SOURCE_HELD_BYTES - others).div_ceil(2) - PACKET_COST;
             c.hold(70_000, seq, 10_000, bytes, seq, true);
         }
         assert!(c.held_bytes <= SOURCE_HELD_BYTES);
@@ -272,7 +273,7 @@ mod tests {
             c.take(70_000).into_iter().map(|h| h.2).eq([1, 2]),
             "at the limit two fit"
         );
-        assert_eq!(c.held_bytes, others - 1);
+        assert_eq!(c.held_bytes, others - 1 - PACKET_COST);
     }
 
     #[test]

@@ -166,7 +166,7 @@ impl Synchronizer {
         });
         let cname = stream.cname.clone();
         let stepped = before.is_some_and(|b| distance(b.delta, delta) > CLOCK_STEP);
-        let group = |s: &Stream| s.cname == cname;
+        let group = |s: &Stream| s.cname.is_none() || cname.is_none() || s.cname == cname;
         if stepped {
             for (other, stream) in &mut self.streams {
                 if *other != id && group(stream) {

@@ -110,6 +110,14 @@ fn reports_without_cname_are_of_one_sender_and_a_cname_is_remembered() {
 
 // covers: B-RTCP-09, H-35
 #[test]
+fn a_stream_that_never_names_its_sender_is_of_the_others_sender() {
+    let mut s = Session::new(2);
+    s.report(VIDEO, 0, 100, 0);
+    s.report_as(AUDIO, None, 500, 0, 0);
+    assert_eq!(s.offsets(), [(AUDIO, 100, true)]);
+}
+
+#[test]
 fn more_than_3_s_is_ignored_with_one_message() {
     for (delay, ignored) in [(3000, false), (3002, true), (-3002, true)] {
         let mut s = Session::new(2);

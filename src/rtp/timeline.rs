@@ -273,6 +273,7 @@ impl Timeline {
         let arrival = signed(arrival);
         let mut discont = false;
         let mut jump = false;
+        let started = self.state.is_none();
         let progress;
         let ext_rtp;
         let clock;
@@ -315,7 +316,8 @@ impl Timeline {
                     if progress > 0 {
                         let measured = state.window.minimum();
                         let was_on = self.follower.is_on();
-                        let target = self.follower.target(state.base, self.clock_rate, measured);
+                        let rate = self.clock_rate;
+                        let target = self.follower.target(state.base, ext_rtp, rate, measured);
                         let stepped = match target {
                             Some(target) => {
                                 // From where the streams were in step.
@@ -349,7 +351,13 @@ impl Timeline {
         if !self.follower.is_on() {
             discont |= self.synchronise(progress);
         }
-        let pts = clock.saturating_add(self.sync).max(self.floor);
+        let mut pts = clock.saturating_add(self.sync);
+        if pts <= self.floor {
+            // Frames do not share a time while the new timeline is behind the old one.
+            let is_new = progress > 0 || started;
+            self.floor = self.floor.saturating_add(i64::from(is_new));
+            pts = self.floor;
+        }
         self.last_pts = self.last_pts.max(pts);
         Stamp {
             ext_rtp,
@@ -378,7 +386,7 @@ impl Timeline {
         } else if !self.live {
             offset = self.last_pts;
         }
-        if let Some(target) = self.follower.target(first, self.clock_rate, arrival) {
+        if let Some(target) = self.follower.target(first, first, self.clock_rate, arrival) {
             self.follower.start();
             self.sync = 0;
             offset = target;

@@ -350,3 +350,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn frames_behind_the_old_timeline_have_times_of_their_own() {
+    // A stream that was delayed by 500 ms to its siblings comes back after 200 ms.
+    let mut t = Timeline::new(90_000, true, 200 * MS as u64);
+    let floor = (START + 300 * MS) as u64;
+    t.set_floor(floor);
+    let mut last = floor;
+    for frame in frames(1, 0, |_| 0) {
+        let pts = t.stamp(frame.rtp, frame.arrival as u64).pts;
+        assert!(pts > last, "{pts} after {last}");
+        last = pts;
+        assert_eq!(t.stamp(frame.rtp, frame.arrival as u64).pts, pts);
+    }
+    assert!(last > floor + 500 * MS as u64);
+}

@@ -62,6 +62,8 @@ pub const KEEP_ALIVE_MIN: Duration = Duration::from_secs(1);
 pub const SERVER_REQUESTS_QUEUED: usize = 10;
 /// Requests of the server in one second.
 pub const SERVER_REQUESTS_PER_SECOND: u32 = 50;
+/// What a packet that is kept costs beside its bytes: its places in a queue and an allocation.
+pub const PACKET_COST: usize = 128;
 /// Media kept before the reply to PLAY, in bytes.
 pub const EARLY_MEDIA: usize = 1024 * 1024;
 /// Bytes that one stream's delivery queue may pin (design: a second of a very fast stream).

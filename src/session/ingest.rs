@@ -91,7 +91,6 @@ pub(super) struct Ingest {
     /// Presentation times are to follow a clock that the sender has too, which
     /// is looked at again then.
     clock_due: Nanos,
-    referenced: bool,
     /// What the reference timestamps of buffers are of.
     timestamp_caps: gst::Caps,
 }
@@ -130,7 +129,6 @@ impl Ingest {
             bye_untold: false,
             anchor_used: false,
             clock_due: 0,
-            referenced: false,
             timestamp_caps: gst::Caps::new_empty_simple("timestamp/x-ntp"),
         }
     }
@@ -166,7 +164,6 @@ impl Ingest {
             None => timing.ntp_sync.then(ntp),
         };
         self.timestamp_caps = caps;
-        self.referenced = reference.is_some();
         self.clock_due = match timing.ntp_sync || timing.rfc7273_sync {
             true => now.saturating_add(CLOCK_INTERVAL),
             false => Nanos::MAX,
@@ -184,7 +181,8 @@ impl Ingest {
             self.rtcp(packet.as_ref(), arrival);
         } else if let Some(early) = &mut self.early {
             let bytes = packet.as_ref().len();
-            self.early_bytes = self.early_bytes.saturating_add(bytes);
+            let cost = bytes.saturating_add(limits::PACKET_COST);
+            self.early_bytes = self.early_bytes.saturating_add(cost);
             if self.early_bytes <= limits::EARLY_MEDIA {
                 early.push_back((packet, arrival));
             }
@@ -199,7 +197,8 @@ impl Ingest {
         let Some(early) = self.early.as_mut().filter(|early| !early.is_empty()) else {
             return false;
         };
-        self.early_bytes = self.early_bytes.saturating_add(packet.len());
+        let cost = packet.len().saturating_add(limits::PACKET_COST);
+        self.early_bytes = self.early_bytes.saturating_add(cost);
         if rtcp::is_rtcp(packet) && self.early_bytes <= limits::EARLY_MEDIA {
             early.push_back((Payload::Copied(packet.to_vec()), arrival));
         }
@@ -265,8 +264,12 @@ impl Ingest {
                 _ => {}
             }
         }
-        // Streams that follow one clock are synchronous.
-        if let Some((ssrc, info)) = report.filter(|_| !self.referenced) {
+        // Streams that follow one clock are synchronous. A report of another source says
+        // nothing about the timestamps of this one.
+        let own = self.receiver.source();
+        if let Some((ssrc, info)) = report.filter(|(ssrc, _)| Some(*ssrc) == own)
+            && !self.receiver.follows_reference()
+        {
             self.synchronize(ssrc, info);
         }
     }
@@ -465,14 +468,10 @@ impl Ingest {
 
     /// What was given up without a packet counts too.
     fn publish(&mut self, changed: bool) {
-        let rtp = std::mem::take(&mut self.seen_rtp);
         let seen = std::mem::take(&mut self.seen);
-        if rtp | seen {
-            let now = monotonic();
-            self.shared.last_seen.store(now, Release);
-            if rtp {
-                self.shared.last_rtp.store(now, Release);
-            }
+        let rtp = std::mem::take(&mut self.seen_rtp);
+        if rtp {
+            self.shared.last_rtp.store(monotonic(), Release);
         }
         if rtp | seen | changed {
             lock(&self.shared.reception).current = self.receiver.reception();
@@ -498,7 +497,12 @@ impl Ingest {
                     ns / 1_000_000
                 );
             }
-            Event::NewSource { .. } | Event::TimestampJump { .. } | Event::Resync { .. } => {}
+            Event::NewSource { ssrc } => {
+                if let Some(rtx) = &mut self.rtx {
+                    rtx.follow(ssrc);
+                }
+            }
+            Event::TimestampJump { .. } | Event::Resync { .. } => {}
         }
     }
 

@@ -49,6 +49,10 @@ pub(super) enum Item {
 }
 
 impl Item {
+    fn is_caps(&self) -> bool {
+        matches!(self, Item::Event(event) if event.type_() == gst::EventType::Caps)
+    }
+
     /// Events may not be lost with the media around them.
     fn must_stay(&self) -> bool {
         matches!(self, Item::Event(_) | Item::Segment { .. })
@@ -114,6 +118,9 @@ impl Queue {
         }
         let Item::Burst(mut burst) = item else {
             // Events are few and may not be lost; the others can be.
+            if item.is_caps() && self.items.back().is_some_and(Item::is_caps) {
+                self.items.pop_back();
+            }
             if item.must_stay() || self.items.len() < limits::QUEUE_ITEMS {
                 self.items.push_back(item);
             }
@@ -141,10 +148,15 @@ impl Queue {
     pub fn trim(&mut self, bounds: impl FnOnce() -> Bounds) -> u64 {
         // Looking at the siblings costs; only a queue that has grown asks.
         let grown = self.bursts > 1 && (self.pinned > limits::QUEUE_FREE || self.bursts > 8);
-        match grown && self.is_over(bounds()) {
-            true => self.drop_to_key_frame(),
-            false => 0,
+        if !grown {
+            return 0;
         }
+        let bounds = bounds();
+        let mut dropped = 0u64;
+        while self.bursts > 1 && self.is_over(bounds) {
+            dropped = dropped.saturating_add(self.drop_to_key_frame());
+        }
+        dropped
     }
 
     fn count_drop(&mut self, burst: &Burst) -> u64 {
@@ -195,7 +207,13 @@ impl Queue {
                     last = Some(burst.pts);
                     self.count_drop(&burst);
                 }
-                item if item.must_stay() => events.push_back(item),
+                item if item.must_stay() => {
+                    // A sender may change the payload type with each packet; the last counts.
+                    if item.is_caps() {
+                        events.retain(|event| !Item::is_caps(event));
+                    }
+                    events.push_back(item);
+                }
                 _ => {}
             }
         }
@@ -381,6 +399,25 @@ mod tests {
         assert_eq!(queue.dropped(), 10);
         assert!(matches!(queue.pop(), Some(Item::Event(_))));
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn caps_that_change_with_each_packet_do_not_pile_up() {
+        gst::init().unwrap();
+        let mut queue = Queue::default();
+        let bounds = || Bounds {
+            bytes: 100 * 1000,
+            time: Duration::MAX,
+        };
+        for round in 0..100u64 {
+            queue.trim(bounds);
+            for i in 0..100 {
+                let caps = gst::Caps::builder("application/x-rtp").field("payload", i % 2);
+                queue.push(Item::Event(gst::event::Caps::new(&caps.build())));
+                queue.push(burst((round * 100 + i as u64) * MS, true));
+            }
+            assert!(queue.items.len() <= 402, "{}", queue.items.len());
+        }
     }
 
     #[test]

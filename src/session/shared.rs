@@ -15,10 +15,7 @@ use crate::rtp::sync::{Offset, Synchronizer};
 pub(super) struct Shared {
     pub delivery: Arc<Delivery>,
     pub(super) reception: Mutex<Receptions>,
-    /// Monotonic time of the last packet of any kind in the current attempt,
-    /// 0 before the first.
-    pub(super) last_seen: AtomicU64,
-    /// The same of RTP alone.
+    /// Monotonic time of the last RTP packet in the current attempt, 0 before the first.
     pub(super) last_rtp: AtomicU64,
     pub(super) offset: AtomicI64,
     pub(super) offset_mode: AtomicI64,
@@ -50,7 +47,6 @@ impl Shared {
         let shared = Self {
             delivery,
             reception: Mutex::default(),
-            last_seen: AtomicU64::new(0),
             last_rtp: AtomicU64::new(0),
             offset: AtomicI64::new(0),
             offset_mode: AtomicI64::new(0),
@@ -82,7 +78,6 @@ impl Shared {
         let mut receptions = lock(&self.reception);
         receptions.before = receptions.current.after(&receptions.before);
         receptions.current = Reception::default();
-        self.last_seen.store(0, Release);
         self.last_rtp.store(0, Release);
         self.offset_pending.store(false, Release);
     }
@@ -90,10 +85,6 @@ impl Shared {
     /// The last presentation time that was handed over.
     pub fn last_pts(&self) -> Nanos {
         self.last_pts.load(Relaxed)
-    }
-
-    pub fn last_seen(&self) -> Option<u64> {
-        Some(self.last_seen.load(Acquire)).filter(|&at| at != 0)
     }
 
     pub fn last_rtp(&self) -> Option<u64> {

@@ -188,6 +188,8 @@ impl Snapshot {
             .field("discarded-invalid", discarded.invalid)
             .field("discarded-payload-type", discarded.payload_type)
             .field("discarded-source", discarded.source)
+            .field("discarded-sequence", discarded.sequence)
+            .field("resyncs", reception.resyncs)
             .field("dropped", stream.shared.delivery.dropped())
             .field("jitter", jitter)
             .field("timing", reception.timing.as_str())

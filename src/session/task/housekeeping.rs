@@ -52,6 +52,8 @@ impl Task {
         if self.stop_at.is_some() {
             return;
         }
+        let playing = |attempt: &Attempt| attempt.playing_since.is_some();
+        let is_playing = self.attempt.as_ref().is_some_and(playing);
         let mut due = Vec::new();
         let mut gone = Vec::new();
         for (at, stream) in self.streams.iter_mut().enumerate() {
@@ -63,7 +65,8 @@ impl Task {
                 while let Some(packet) = path.reporter.poll(&reception, now) {
                     due.push((at, packet));
                 }
-                let timed_out = path.reporter.timed_out();
+                // What is paused is silent by right.
+                let timed_out = path.reporter.timed_out().filter(|_| is_playing);
                 gone.extend(timed_out.map(|ssrc| (stream.media, ssrc)));
             }
             if path
@@ -305,13 +308,14 @@ impl Task {
         }
     }
 
-    /// Time since the last packet of any stream of the current attempt.
+    /// Time since the last media of any stream of the current attempt. Reports are no
+    /// media: a server whose encoder died still sends them.
     pub(super) fn silence(&self) -> Option<Duration> {
         let last = self
             .streams
             .iter()
             .filter(|stream| stream.path.is_some())
-            .filter_map(|stream| stream.shared.last_seen())
+            .filter_map(|stream| stream.shared.last_rtp())
             .max()?;
         Some(Duration::from_nanos(monotonic().saturating_sub(last)))
     }
@@ -377,18 +381,28 @@ impl Task {
         true
     }
 
+    /// Times of another clock say nothing; a stream without a reader learns it here.
+    pub(super) fn look_at_clock(&mut self) {
+        if self.clock.update() {
+            for stream in &mut self.streams {
+                stream.gap_until = None;
+                stream.shared.last_pts.store(0, Release);
+            }
+        }
+    }
+
     /// A muxer or a player may be waiting for a stream that does not send:
     /// GAPs let it go on.
     fn gaps(&mut self, now: Instant) -> Duration {
         let anybody = self
             .streams
             .iter()
-            .filter_map(|stream| stream.shared.last_seen())
+            .filter_map(|stream| stream.shared.last_rtp())
             .max();
         if self.streams.len() < 2 || anybody.is_none() {
             return CALM;
         }
-        self.clock.update();
+        self.look_at_clock();
         let clock = self.clock.now();
         let upto = clock.saturating_sub(nanos(self.config.latency));
         let mut next = CALM;

@@ -403,7 +403,7 @@ impl Task {
 
     /// Drops what comes and what is queued until the next PLAY.
     pub(super) fn hold(&mut self) {
-        self.clock.update();
+        self.look_at_clock();
         let clock = self.clock.now();
         for stream in &self.streams {
             if let Some(path) = &stream.path {

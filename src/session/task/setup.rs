@@ -405,6 +405,7 @@ impl Task {
         now: Instant,
     ) -> std::io::Result<StreamPath> {
         let gone = || std::io::Error::from(std::io::ErrorKind::NotConnected);
+        self.look_at_clock();
         let stream = self.streams.get(at).ok_or_else(gone)?;
         let payload_types = caps::pad_payload_types(media);
         let payload_type = payload_types.first().copied().unwrap_or(0);
