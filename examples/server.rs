@@ -9,6 +9,7 @@
 
 use std::io::{Read, Write};
 
+use gio::prelude::TlsCertificateExt;
 use gst::glib;
 use gst_rtsp::{RTSPAuthMethod, RTSPLowerTrans};
 use gst_rtsp_server::prelude::*;
@@ -21,10 +22,13 @@ type Error = Box<dyn std::error::Error>;
 
 const HELP: &str = "\
 usage: server [--address ADDRESS] [--port PORT] [--mount PATH] [--auth basic|digest USER:PASSWORD]
+              [--tls CERTIFICATE KEY] [--client-ca CERTIFICATE]
               [--protocols tcp,udp,mcast] [--multicast] [--multicast-iface NAME]
               [--size WIDTHxHEIGHT] [--fps N] [--bitrate KBIT] [--video h264|none]
               [--audio auto|aac|opus|pcmu|none] [--launch PIPELINE] [--record PIPELINE]
   --port 0         any free port (default); the URL on standard output names it
+  --tls            RTSP over TLS; PEM files
+  --client-ca      clients show a certificate of this issuer
   --multicast      multicast only, the same as --protocols mcast
   --launch         payloaders named pay0, pay1, … instead of the test streams
   --record         nothing is served: what clients ANNOUNCE goes to depayloaders (or decodebins)
@@ -35,6 +39,8 @@ struct Options {
     port: u16,
     mount: String,
     auth: Option<(RTSPAuthMethod, String, String)>,
+    tls: Option<(String, String)>,
+    client_ca: Option<String>,
     protocols: RTSPLowerTrans,
     multicast_iface: Option<String>,
     width: u32,
@@ -73,8 +79,8 @@ fn main() -> Result<(), Error> {
         factory.set_address_pool(Some(&multicast_pool()?));
         factory.set_multicast_iface(options.multicast_iface.as_deref());
     }
-    if let Some((method, user, password)) = &options.auth {
-        server.set_auth(Some(&authentication(*method, user, password)));
+    if options.auth.is_some() || options.tls.is_some() {
+        server.set_auth(Some(&authentication(&options)?));
         let role = gst::Structure::builder("user")
             .field(RTSP_PERM_MEDIA_FACTORY_ACCESS.as_str(), true)
             .field(RTSP_PERM_MEDIA_FACTORY_CONSTRUCT.as_str(), true)
@@ -94,10 +100,15 @@ fn main() -> Result<(), Error> {
         address if address.contains(':') => format!("[{address}]"),
         address => address.to_owned(),
     };
+    let scheme = if options.tls.is_some() {
+        "rtsps"
+    } else {
+        "rtsp"
+    };
     let mut out = std::io::stdout();
     writeln!(
         out,
-        "rtsp://{host}:{}{}",
+        "{scheme}://{host}:{}{}",
         server.bound_port(),
         options.mount
     )?;
@@ -125,6 +136,8 @@ fn options() -> Result<Option<Options>, Error> {
         port: 0,
         mount: "/test".to_owned(),
         auth: None,
+        tls: None,
+        client_ca: None,
         protocols: RTSPLowerTrans::TCP | RTSPLowerTrans::UDP,
         multicast_iface: None,
         width: 1280,
@@ -157,6 +170,8 @@ fn options() -> Result<Option<Options>, Error> {
                 let (width, height) = size.split_once('x').ok_or("--size WIDTHxHEIGHT")?;
                 (options.width, options.height) = (width.parse()?, height.parse()?);
             }
+            "--tls" => options.tls = Some((value()?, value()?)),
+            "--client-ca" => options.client_ca = Some(value()?),
             "--auth" => {
                 let method = match value()?.as_str() {
                     "basic" => RTSPAuthMethod::Basic,
@@ -272,19 +287,37 @@ fn multicast_pool() -> Result<gst_rtsp_server::RTSPAddressPool, Error> {
     Ok(pool)
 }
 
-fn authentication(method: RTSPAuthMethod, user: &str, password: &str) -> gst_rtsp_server::RTSPAuth {
+fn authentication(options: &Options) -> Result<gst_rtsp_server::RTSPAuth, Error> {
     let auth = gst_rtsp_server::RTSPAuth::new();
-    let token = gst_rtsp_server::RTSPToken::builder()
+    let mut token = gst_rtsp_server::RTSPToken::builder()
         .field(RTSP_TOKEN_MEDIA_FACTORY_ROLE.as_str(), "user")
         .build();
-    auth.set_supported_methods(method);
-    if method == RTSPAuthMethod::Basic {
-        auth.add_basic(
-            &gst_rtsp_server::RTSPAuth::make_basic(user, password),
-            &token,
-        );
-    } else {
-        auth.add_digest(user, password, &token);
+    match &options.auth {
+        Some((method, user, password)) => {
+            auth.set_supported_methods(*method);
+            if *method == RTSPAuthMethod::Basic {
+                let basic = gst_rtsp_server::RTSPAuth::make_basic(user, password);
+                auth.add_basic(&basic, &token);
+            } else {
+                auth.add_digest(user, password, &token);
+            }
+        }
+        None => auth.set_default_token(Some(&mut token)),
     }
-    auth
+    if let Some((certificate, key)) = &options.tls {
+        let certificate = gio::TlsCertificate::from_files(certificate, key)?;
+        auth.set_tls_certificate(Some(&certificate));
+    }
+    if let Some(file) = &options.client_ca {
+        let issuer = std::fs::read_to_string(file)?;
+        auth.set_tls_authentication_mode(gio::TlsAuthenticationMode::Required);
+        RTSPAuthExt::connect_accept_certificate(&auth, move |_, _, certificate, _| {
+            let issuer = gio::TlsCertificate::from_pem(&issuer);
+            issuer.is_ok_and(|issuer| {
+                let none = None::<&gio::NetworkAddress>;
+                certificate.verify(none, Some(&issuer)).is_empty()
+            })
+        });
+    }
+    Ok(auth)
 }

@@ -1,6 +1,7 @@
 //! What the properties of both elements share.
 
 mod table;
+mod tls;
 
 use std::time::Duration;
 
@@ -8,6 +9,8 @@ use glib::prelude::*;
 use gst_rtsp::RTSPLowerTrans;
 
 pub(crate) use self::table::properties;
+use self::tls::TlsSettings;
+pub(crate) use self::tls::{accept_certificate, emit_accept_certificate};
 use crate::rtsp::transport::LowerTransport;
 use crate::rtsp::url::{Credentials, SchemeTransport, Url, redact};
 use crate::session::{Policy, Server};
@@ -55,6 +58,7 @@ pub(crate) struct Common {
     reconnect_attempts: i32,
     reconnect_initial_delay: u64,
     reconnect_max_delay: u64,
+    tls: TlsSettings,
 }
 
 impl Default for Common {
@@ -79,6 +83,7 @@ impl Default for Common {
             reconnect_attempts: -1,
             reconnect_initial_delay: 500 * MS,
             reconnect_max_delay: 30 * SECOND,
+            tls: TlsSettings::default(),
         }
     }
 }
@@ -155,6 +160,7 @@ impl Common {
             "reconnect-attempts" => self.reconnect_attempts = value_of(value)?,
             "reconnect-initial-delay" => self.reconnect_initial_delay = value_of(value)?,
             "reconnect-max-delay" => self.reconnect_max_delay = value_of(value)?,
+            _ if self.tls.set(name, value)? => {}
             _ => return Ok(None),
         }
         Ok(Some(match name {
@@ -189,7 +195,7 @@ impl Common {
             "reconnect-attempts" => self.reconnect_attempts.to_value(),
             "reconnect-initial-delay" => self.reconnect_initial_delay.to_value(),
             "reconnect-max-delay" => self.reconnect_max_delay.to_value(),
-            _ => return None,
+            name => return self.tls.get(name),
         })
     }
 
@@ -210,8 +216,8 @@ impl Common {
         let Some((_, url)) = &self.location else {
             return Err("No RTSP location was given: set `location` to an rtsp:// URL".into());
         };
-        if url.is_tls() || url.is_tunnel() {
-            return Err(format!("{url}: TLS and HTTP tunnels are not supported yet"));
+        if url.is_tunnel() {
+            return Err(format!("{url}: HTTP tunnels are not supported yet"));
         }
         let transports = transports(self.protocols, self.transport_preference, url);
         if transports.is_empty() {
@@ -237,6 +243,7 @@ impl Common {
                 max_delay: Duration::from_nanos(self.reconnect_max_delay),
             },
             teardown_timeout: self.teardown_timeout(),
+            tls: self.tls.tls()?,
         })
     }
 }

@@ -134,7 +134,7 @@ fn built_plugin() -> Option<PathBuf> {
     candidates.into_iter().find(|file| file.exists())
 }
 
-/// Arguments of the load server: `bitrate fps key_ratio audio silent`.
+/// Arguments of the load server: `bitrate fps key_ratio audio silent tls`.
 pub fn server_args(config: &load_server::Config) -> Vec<String> {
     vec![
         config.bitrate.to_string(),
@@ -142,12 +142,13 @@ pub fn server_args(config: &load_server::Config) -> Vec<String> {
         config.key_ratio.to_string(),
         config.audio.to_string(),
         config.silent.to_string(),
+        config.tls.to_string(),
     ]
 }
 
 fn server(args: &[String]) -> Result<(), Error> {
-    let [bitrate, fps, key_ratio, audio, silent] = args else {
-        return Err("load-server BITRATE FPS KEY-RATIO AUDIO SILENT".into());
+    let [bitrate, fps, key_ratio, audio, silent, tls] = args else {
+        return Err("load-server BITRATE FPS KEY-RATIO AUDIO SILENT TLS".into());
     };
     Ok(load_server::run(load_server::Config {
         bitrate: bitrate.parse()?,
@@ -155,6 +156,7 @@ fn server(args: &[String]) -> Result<(), Error> {
         key_ratio: key_ratio.parse()?,
         audio: audio.parse()?,
         silent: silent.parse()?,
+        tls: tls.parse()?,
     })?)
 }
 

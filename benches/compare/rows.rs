@@ -36,6 +36,7 @@ fn load(mbit: u64, fps: u32, key_ratio: u32, audio: bool) -> load_server::Config
         key_ratio,
         audio,
         silent: false,
+        tls: false,
     }
 }
 
@@ -66,6 +67,20 @@ fn udp(name: &'static str, row: Row, targets: &[Target]) -> Row {
         name,
         udp: true,
         targets: targets.to_vec(),
+        ..row
+    }
+}
+
+fn tls(name: &'static str, row: Row) -> Row {
+    let targets = vec![Target::Cpu(0.5)];
+    let load = load_server::Config {
+        tls: true,
+        ..row.load
+    };
+    Row {
+        name,
+        load,
+        targets,
         ..row
     }
 }
@@ -101,6 +116,7 @@ pub fn rows() -> Vec<Row> {
         parse(one_200.clone(), "tcp-1x200-parse"),
         parse(fifty.clone(), "tcp-50x2-parse"),
         parse(many.clone(), "tcp-200x1-parse"),
+        tls("tls-1x20", one_20.clone()),
         udp("udp-1x20", one_20.clone(), &[Cpu(0.5)]),
         udp("udp-50x2", fifty.clone(), &[Cpu(0.5)]),
         udp("udp-1x200", bursts.clone(), &[Cpu(0.5), NoLoss]),

@@ -11,13 +11,14 @@ use crate::measure::{start_client, start_server};
 use crate::report::{Verdicts, median};
 use crate::rows::Row;
 
-pub const NAMES: [&str; 6] = [
+pub const NAMES: [&str; 7] = [
     "first-buffer-200ms",
     "first-buffer-2000ms",
     "state-silent",
     "state-hung",
     "state-gone",
     "null-200-hung",
+    "start-tls",
 ];
 const START_LIMIT: u64 = 40;
 const FIRST_MS: f64 = 5.0;
@@ -63,6 +64,9 @@ pub fn run(options: &Options, verdicts: &mut Verdicts) -> Result<(), Error> {
     if options.wants(NAMES[5]) {
         let limit = |_: &str| NULL_200_MS;
         each(NAMES[5], options, verdicts, limit, |e| all_down(e, options));
+    }
+    if options.wants(NAMES[6]) {
+        start_tls(options, verdicts);
     }
     Ok(())
 }
@@ -121,6 +125,7 @@ fn row(sources: u32, latency: u32, silent: bool) -> Row {
         key_ratio: 5,
         audio: false,
         silent,
+        tls: false,
     };
     let downstream = Downstream::Fakesink;
     Row {
@@ -145,6 +150,41 @@ fn first_buffer(element: &str, latency: u32, options: &Options) -> Result<Steps,
     }
     let sent: f64 = server.ask("stats")?.get("first")?;
     Ok(vec![("first buffer".to_owned(), (first - sent) / 1e6)])
+}
+
+/// From PLAYING to the first buffer, TLS handshake included; not slower than the reference.
+fn start_tls(options: &Options, verdicts: &mut Verdicts) {
+    println!("\n{}", NAMES[6]);
+    let mut medians = Vec::new();
+    for element in options.elements() {
+        let runs: Result<Vec<f64>, Error> = (0..options.runs)
+            .map(|_| first_frame(element, options))
+            .collect();
+        match runs {
+            Ok(values) => {
+                let value = median(values);
+                println!("  {element:<10} PLAYING to first buffer {value:.1} ms");
+                medians.push(value);
+            }
+            Err(error) => println!("  {element:<10} cannot run: {error}"),
+        }
+    }
+    let met = matches!(medians[..], [reference, tested] if tested <= reference);
+    verdicts.add(NAMES[6], "at most the reference's", met);
+}
+
+fn first_frame(element: &str, options: &Options) -> Result<f64, Error> {
+    let mut row = row(1, 200, false);
+    row.load.tls = true;
+    let (_server, port) = start_server(&row)?;
+    let mut client = start_client(&row, element, options, port)?;
+    let begin: f64 = client.ask("mark")?.get("mono")?;
+    client.ask("state playing")?;
+    let first: f64 = client.ask("wait-first 10")?.get("mono")?;
+    match first == 0.0 {
+        true => Err("no buffer".into()),
+        false => Ok((first - begin) / 1e6),
+    }
 }
 
 /// Every state change up and down while the server does not answer.

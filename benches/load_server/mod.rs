@@ -7,6 +7,7 @@
 mod connection;
 mod h264;
 mod media;
+mod tls;
 
 use std::io::{BufRead, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -31,6 +32,8 @@ pub struct Config {
     pub audio: bool,
     /// Accept connections and never answer.
     pub silent: bool,
+    /// RTSP over TLS, with a certificate of its own making.
+    pub tls: bool,
 }
 
 /// Counters of all sessions together.
@@ -60,12 +63,12 @@ pub fn run(config: Config) -> std::io::Result<()> {
         .build()?;
     let counters = Arc::new(Counters::default());
     let program = Arc::new(Program::new(&config));
-    let listener = runtime.block_on(async {
-        let socket = tokio::net::TcpSocket::new_v4()?;
-        socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-        socket.listen(1024)
-    })?;
-    say(&format!("port {}", listener.local_addr()?.port()));
+    let listener = runtime.block_on(listen())?;
+    let port = match config.tls {
+        true => runtime.block_on(tls::in_front_of(listener.local_addr()?))?,
+        false => listener.local_addr()?.port(),
+    };
+    say(&format!("port {port}"));
 
     let commands = counters.clone();
     std::thread::spawn(move || {
@@ -104,6 +107,12 @@ pub fn run(config: Config) -> std::io::Result<()> {
             });
         }
     })
+}
+
+async fn listen() -> std::io::Result<tokio::net::TcpListener> {
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    socket.listen(1024)
 }
 
 fn say(line: &str) {

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use fuzz::rtsp::client::{Client, Config, Event, Output};
+use fuzz::rtsp::client::{Client, Config, ErrorKind, Event, Output};
 use fuzz::rtsp::framing::{Decoder, Step};
 use fuzz::rtsp::message::{Message, Method, Request};
 use fuzz::rtsp::parse::parse_head;
@@ -202,7 +202,7 @@ impl Peer {
             }
             b'm' => self.auto_connect = false,
             b'c' => self.connected(),
-            b'f' => self.client.handle_connect_failed("refused".into(), now),
+            b'f' => self.client.handle_connect_failed(ErrorKind::Connect, "refused".into(), now),
             b'n' => self.offers = false,
             _ => {}
         }

@@ -16,6 +16,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use super::address::Reach;
 use super::per_process::PerProcess;
 use super::resolve::resolve;
+use super::tls::TlsError;
+use crate::rtsp::client::ErrorKind;
 
 /// The next address is tried when the last has not answered for so long (RFC 8305 §5).
 const STAGGER: Duration = Duration::from_millis(250);
@@ -83,6 +85,19 @@ pub enum ConnectError {
         /// Each address with its failure.
         attempts: Vec<Attempt>,
     },
+    /// Somebody answered, but not in time or not at all to what followed.
+    #[error(
+        "{host}:{port} has accepted the connection, and then its handshake did not end in time"
+    )]
+    Silent {
+        /// Host of the URL.
+        host: String,
+        /// Port of the URL.
+        port: u16,
+    },
+    /// The connection could not be secured.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 impl ConnectError {
@@ -96,7 +111,22 @@ impl ConnectError {
                     io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset
                 )
             }),
-            ConnectError::Resolve { .. } | ConnectError::OutOfReach { .. } => false,
+            ConnectError::Tls(_) => true,
+            ConnectError::Resolve { .. }
+            | ConnectError::OutOfReach { .. }
+            | ConnectError::Silent { .. } => false,
+        }
+    }
+
+    /// What kind of failure it is for who wanted the connection.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            ConnectError::Tls(TlsError::Refused(_)) => ErrorKind::Certificate,
+            ConnectError::Tls(TlsError::File { .. }) => ErrorKind::Settings,
+            ConnectError::Tls(TlsError::NotTls(_) | TlsError::Handshake { .. }) => {
+                ErrorKind::Protocol
+            }
+            _ => ErrorKind::Connect,
         }
     }
 }
@@ -113,9 +143,7 @@ fn list<T: fmt::Display>(items: &[T]) -> String {
 /// or has failed.
 #[derive(Debug)]
 pub struct ConnectPermit {
-    host: String,
-    port: u16,
-    slot: Option<OwnedSemaphorePermit>,
+    _slot: OwnedSemaphorePermit,
 }
 
 impl ConnectPermit {
@@ -124,66 +152,74 @@ impl ConnectPermit {
     pub async fn acquire(host: &str, port: u16) -> Self {
         LIMITER.get().permit(host, port).await
     }
+}
 
-    /// For a session that is set up already and only needs another connection.
-    pub fn unlimited(host: &str, port: u16) -> Self {
-        Self {
-            host: host.to_string(),
+/// Connects before `deadline`, name lookup included: to the first port, or else to
+/// the second one. Called in the context of the runtime that shall own the socket.
+///
+/// `reach` is checked on the very addresses that are connected to, so a name
+/// that resolves anew elsewhere gains nothing.
+pub(super) async fn connect(
+    host: &str,
+    (port, other): (u16, Option<u16>),
+    deadline: Instant,
+    reach: Reach,
+) -> Result<TcpStream, ConnectError> {
+    let resolved = match timeout_at(deadline, resolve(host, port)).await {
+        Ok(resolved) => resolved,
+        Err(_) => Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the name server did not answer",
+        )),
+    };
+    let host = host.to_string();
+    let resolved = match resolved {
+        Ok(addresses) => addresses,
+        Err(error) => return Err(ConnectError::Resolve { host, port, error }),
+    };
+    let (allowed, refused): (Vec<SocketAddr>, Vec<SocketAddr>) =
+        resolved.into_iter().partition(|a| reach.allows(a.ip()));
+    if allowed.is_empty() {
+        let addresses = refused.iter().map(SocketAddr::ip).collect();
+        return Err(ConnectError::OutOfReach {
+            host,
             port,
-            slot: None,
-        }
+            addresses,
+        });
     }
+    let allowed = interleave(allowed);
+    let failed = match other {
+        None => race(allowed, deadline).await,
+        // A firewall that swallows the first port leaves time for the second.
+        Some(other) => match race(allowed.clone(), half_way(deadline)).await {
+            Ok(stream) => Ok(stream),
+            Err(mut attempts) => {
+                let mut addresses = allowed;
+                for address in &mut addresses {
+                    address.set_port(other);
+                }
+                race(addresses, deadline).await.map_err(|more| {
+                    attempts.extend(more);
+                    attempts
+                })
+            }
+        },
+    };
+    failed.map_err(|attempts| ConnectError::Failed {
+        host,
+        port,
+        attempts,
+    })
+}
 
-    /// Whether others wait for this one to be given back.
-    pub fn is_limited(&self) -> bool {
-        self.slot.is_some()
-    }
-
-    /// Connects within `timeout`, name lookup included. Called in the context of
-    /// the runtime that shall own the socket.
-    ///
-    /// `reach` is checked on the very addresses that are connected to, so a name
-    /// that resolves anew elsewhere gains nothing.
-    pub async fn connect(
-        &self,
-        timeout: Duration,
-        reach: Reach,
-    ) -> Result<TcpStream, ConnectError> {
-        let (host, port) = (self.host.clone(), self.port);
-        let deadline = after(timeout);
-        let resolved = match timeout_at(deadline, resolve(&host, port)).await {
-            Ok(resolved) => resolved,
-            Err(_) => Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "the name server did not answer",
-            )),
-        };
-        let resolved = match resolved {
-            Ok(addresses) => addresses,
-            Err(error) => return Err(ConnectError::Resolve { host, port, error }),
-        };
-        let (allowed, refused): (Vec<SocketAddr>, Vec<SocketAddr>) =
-            resolved.into_iter().partition(|a| reach.allows(a.ip()));
-        if allowed.is_empty() {
-            let addresses = refused.iter().map(SocketAddr::ip).collect();
-            return Err(ConnectError::OutOfReach {
-                host,
-                port,
-                addresses,
-            });
-        }
-        race(interleave(allowed), deadline)
-            .await
-            .map_err(|attempts| ConnectError::Failed {
-                host,
-                port,
-                attempts,
-            })
-    }
+/// Half of the time until `deadline`.
+fn half_way(deadline: Instant) -> Instant {
+    let left = deadline.saturating_duration_since(Instant::now());
+    after(left.checked_div(2).unwrap_or(left))
 }
 
 /// `timeout` from now; a timeout beyond the clock's range is a day.
-fn after(timeout: Duration) -> Instant {
+pub(super) fn after(timeout: Duration) -> Instant {
     let now = Instant::now();
     now.checked_add(timeout)
         .or_else(|| now.checked_add(Duration::from_secs(24 * 3600)))
@@ -299,11 +335,7 @@ impl Limiter {
             sleep(window).await;
             drop(start);
         });
-        ConnectPermit {
-            host: host.to_owned(),
-            port,
-            slot: Some(slot),
-        }
+        ConnectPermit { _slot: slot }
     }
 
     fn host(&self, key: Key) -> Arc<Semaphore> {

@@ -22,5 +22,7 @@ pub mod outbox;
 pub mod per_process;
 pub mod punch;
 pub mod resolve;
+pub mod road;
 pub mod tcp;
+pub mod tls;
 pub mod udp;

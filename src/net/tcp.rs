@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::mpsc;
 
+use super::tls;
 use crate::rtsp::framing::{Decoder, Step, Stranger};
 use crate::rtsp::limits;
 use crate::rtsp::message::Message;
@@ -94,8 +94,8 @@ pub fn bound_unsent(stream: &TcpStream) -> io::Result<()> {
 }
 
 /// Reads until the connection ends or breaks the protocol.
-pub async fn read<H: FrameHandler>(
-    mut socket: OwnedReadHalf,
+pub async fn read<R: AsyncRead + Unpin, H: FrameHandler>(
+    mut socket: R,
     handler: Arc<Mutex<H>>,
     inbound: mpsc::Sender<Inbound>,
 ) {
@@ -133,7 +133,12 @@ pub async fn read<H: FrameHandler>(
 }
 
 fn describe(error: &io::Error) -> String {
+    if let Some(reason) = tls::describe(error) {
+        return reason;
+    }
     match error.kind() {
+        // Without the close_notify of TLS (RFC 8446 §6.1): what was begun is not used.
+        io::ErrorKind::UnexpectedEof => "the server closed the connection".into(),
         io::ErrorKind::ConnectionReset => "the server reset the connection".into(),
         io::ErrorKind::TimedOut => {
             "the connection timed out: the server or the network is gone".into()

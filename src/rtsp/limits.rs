@@ -138,3 +138,11 @@ pub const RTX_BYTES: usize = 8 * 1024 * 1024;
 pub const RTX_PACKETS: usize = 16_384;
 /// Readers whose last full intra request is remembered.
 pub const FIR_SOURCES: usize = 32;
+/// Bytes that TLS takes before the socket has taken them: more records than one write makes.
+pub const TLS_UNSENT: usize = 32 * 1024;
+/// TLS sessions that an element can resume (each new server of a redirect adds some).
+pub const TLS_SESSIONS: usize = 16;
+/// Certificates that the application accepted although they failed a check.
+pub const TLS_ACCEPTED: usize = 16;
+/// Names of a certificate that an error shows.
+pub const TLS_NAMES_SHOWN: usize = 8;

@@ -80,11 +80,14 @@ const fn scheme(
     }
 }
 
+/// The port of RTSP (RFC 2326 §3.2).
+const RTSP_PORT: u16 = 554;
+
 /// GStreamer's schemes; all but the first of each kind only exist locally.
 static SCHEMES: [Scheme; 8] = [
-    scheme("rtsp", false, None, 554),
-    scheme("rtspu", false, Some(SchemeTransport::Udp), 554),
-    scheme("rtspt", false, Some(SchemeTransport::Tcp), 554),
+    scheme("rtsp", false, None, RTSP_PORT),
+    scheme("rtspu", false, Some(SchemeTransport::Udp), RTSP_PORT),
+    scheme("rtspt", false, Some(SchemeTransport::Tcp), RTSP_PORT),
     scheme("rtsph", false, Some(SchemeTransport::Tunnel), 80),
     scheme("rtsps", true, None, 322),
     scheme("rtspsu", true, Some(SchemeTransport::Udp), 322),
@@ -166,6 +169,14 @@ impl Url {
         &self.host
     }
 
+    /// The host as a resolver takes it: a link-local address ends in `%zone`.
+    pub fn host_with_zone(&self) -> String {
+        match &self.zone {
+            Some(zone) => format!("{}%{zone}", self.host),
+            None => self.host.clone(),
+        }
+    }
+
     /// The zone of a link-local IPv6 address: the name of an interface.
     pub fn zone(&self) -> Option<&str> {
         self.zone.as_deref()
@@ -174,6 +185,13 @@ impl Url {
     /// The port to connect to.
     pub fn port(&self) -> u16 {
         self.port.unwrap_or(self.scheme.default_port)
+    }
+
+    /// The port to try when nobody listens on [`port`](Self::port) and the URL names none:
+    /// RTSP's, on which many servers serve everything.
+    pub fn other_port(&self) -> Option<u16> {
+        let default = self.scheme.default_port;
+        (self.port.is_none() && default != RTSP_PORT).then_some(RTSP_PORT)
     }
 
     pub fn explicit_port(&self) -> Option<u16> {

@@ -8,7 +8,8 @@ use gst::subclass::prelude::*;
 
 use super::gate::Gate;
 use super::{CAT, RtspSink2};
-use crate::session::PublishHost;
+use crate::session::{CertificateHost, PublishHost};
+use crate::settings;
 
 pub(super) struct ElementHost {
     pub element: glib::WeakRef<RtspSink2>,
@@ -19,6 +20,18 @@ pub(super) struct ElementHost {
 /// What is tried when the network takes no larger packets: the least MTU of
 /// IPv6 without headers, then that of IPv4 (RFC 8200 §5, RFC 791 §3.2).
 const SMALLER: &[u32] = &[1_200, 528];
+
+impl CertificateHost for ElementHost {
+    fn accept_certificate(
+        &self,
+        certificate: &gio::TlsCertificate,
+        failed: gio::TlsCertificateFlags,
+    ) -> bool {
+        self.element
+            .upgrade()
+            .is_some_and(|element| settings::emit_accept_certificate(&element, certificate, failed))
+    }
+}
 
 impl PublishHost for ElementHost {
     fn element(&self) -> Option<gst::Element> {

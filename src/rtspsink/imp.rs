@@ -192,6 +192,7 @@ impl ObjectImpl for RtspSink2 {
     fn signals() -> &'static [glib::subclass::Signal] {
         static SIGNALS: Lazy<Vec<glib::subclass::Signal>> = Lazy::new(|| {
             vec![
+                settings::accept_certificate(),
                 glib::subclass::Signal::builder("new-payloader")
                     .param_types([gst::Element::static_type()])
                     .run_first()

@@ -11,7 +11,7 @@ use once_cell::sync::Lazy;
 use super::pads;
 use super::properties::{Change, PROPERTIES, Settings};
 use crate::rtsp::url::redact;
-use crate::session::{CAT, Ending, ForeignQueue, Host, Predecessor, Session};
+use crate::session::{CAT, CertificateHost, Ending, ForeignQueue, Host, Predecessor, Session};
 use crate::settings;
 
 #[derive(Default)]
@@ -181,6 +181,7 @@ impl ObjectImpl for RtspSrc2 {
     fn signals() -> &'static [glib::subclass::Signal] {
         static SIGNALS: Lazy<Vec<glib::subclass::Signal>> = Lazy::new(|| {
             vec![
+                settings::accept_certificate(),
                 glib::subclass::Signal::builder("select-stream")
                     .param_types([u32::static_type(), gst::Caps::static_type()])
                     .return_type::<bool>()
@@ -319,6 +320,18 @@ impl ElementImpl for RtspSrc2 {
 /// The element, as the session sees it.
 struct ElementHost {
     element: glib::WeakRef<super::RtspSrc2>,
+}
+
+impl CertificateHost for ElementHost {
+    fn accept_certificate(
+        &self,
+        certificate: &gio::TlsCertificate,
+        failed: gio::TlsCertificateFlags,
+    ) -> bool {
+        self.element
+            .upgrade()
+            .is_some_and(|element| settings::emit_accept_certificate(&element, certificate, failed))
+    }
 }
 
 impl Host for ElementHost {

@@ -9,7 +9,7 @@ impl URIHandlerImpl for RtspSrc2 {
 
     fn protocols() -> &'static [&'static str] {
         // Only those that work today.
-        &["rtsp", "rtspu", "rtspt"]
+        &["rtsp", "rtspu", "rtspt", "rtsps", "rtspsu", "rtspst"]
     }
 
     fn uri(&self) -> Option<String> {

@@ -92,9 +92,13 @@ impl Backoff {
         self.refusals = 0;
     }
 
-    /// Whether `error` means that the credentials were refused.
-    pub fn is_refusal(error: &Error) -> bool {
-        matches!(error.kind, ErrorKind::NotAuthorized | ErrorKind::Forbidden)
+    /// What the application is told if one of the two does not trust the other.
+    pub fn refusal(error: &Error) -> Option<&'static str> {
+        match error.kind {
+            ErrorKind::NotAuthorized | ErrorKind::Forbidden => Some("authentication-refused"),
+            ErrorKind::Certificate => Some("certificate-refused"),
+            _ => None,
+        }
     }
 
     /// The presentation could not be had, or was lost.
@@ -115,7 +119,7 @@ impl Backoff {
             return Verdict::GiveUp;
         }
         self.tries = self.tries.saturating_add(1);
-        if Self::is_refusal(error) {
+        if Self::refusal(error).is_some() {
             self.refusals = self.refusals.saturating_add(1);
             if self.refusals >= REFUSALS {
                 return Verdict::Retry(AFTER_REFUSALS);
@@ -153,8 +157,8 @@ impl Backoff {
         match error.kind {
             Connect | Timeout | Busy | ServerError | SessionLost | ServerTeardown => true,
             // What was there once will be there again.
-            NotFound | NotAuthorized | Forbidden | Protocol | Settings | NoTransport
-            | WrongType | Unsupported | Redirect => self.was_up,
+            NotFound | NotAuthorized | Forbidden | Certificate | Protocol | Settings
+            | NoTransport | WrongType | Unsupported | Redirect => self.was_up,
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::rtsp::transport::LowerTransport;
 use crate::rtsp::url::{Credentials, Url};
 
 use super::backoff::Policy;
+use super::certificates::Tls;
 use super::delivery::DeliveryMode;
 use super::timing::TimingConfig;
 
@@ -29,6 +30,7 @@ pub struct Server {
     pub multicast_iface: Option<String>,
     pub retries: Policy,
     pub teardown_timeout: Duration,
+    pub tls: Tls,
 }
 
 impl Server {

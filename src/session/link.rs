@@ -3,31 +3,21 @@
 use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use super::media::Demux;
-use crate::net::address::Reach;
 use crate::net::connect::{ConnectError, ConnectPermit};
 use crate::net::outbox::{Frames, Kind, Outbox, Pump, outbox};
+use crate::net::road::{Ends, Halves, Target};
 use crate::net::tcp::{self, FrameHandler, Inbound};
 
 /// Messages of the server that the session has not taken yet; then the reader waits.
 const INBOUND: usize = 64;
-
-/// Where to connect to.
-pub(super) struct Target {
-    pub host: String,
-    pub port: u16,
-    pub timeout: Duration,
-    pub reach: Reach,
-    /// Whether to wait until few enough others are being set up there.
-    pub permit: bool,
-}
 
 /// A connection attempt that is under way.
 pub(super) struct Connecting<H = Demux>(JoinHandle<Result<Link<H>, ConnectError>>);
@@ -44,50 +34,10 @@ impl<H: FrameHandler> Connecting<H> {
     pub fn start(io: &Handle, target: Target, frames: H) -> Self {
         let runtime = io.clone();
         Self(io.spawn(async move {
-            let Target {
-                host,
-                port,
-                timeout,
-                reach,
-                permit,
-            } = target;
-            let turn = match permit {
-                true => ConnectPermit::acquire(&host, port).await,
-                false => ConnectPermit::unlimited(&host, port),
-            };
-            let stream = turn.connect(timeout, reach).await?;
-            // A connection that is gone already is found out by its reader.
-            let unknown = SocketAddr::from(([0, 0, 0, 0], port));
-            let local = stream.local_addr().unwrap_or(unknown);
-            let peer = stream.peer_addr().unwrap_or(unknown);
-            // Without it media waits in the kernel, as it does elsewhere.
-            let _ = tcp::bound_unsent(&stream);
-            let demux = Arc::new(Mutex::new(frames));
-            let (sender, inbound) = mpsc::channel(INBOUND);
-            let (read, write) = stream.into_split();
-            let reader = runtime.spawn(tcp::read(read, demux.clone(), sender.clone()));
-            let abort = reader.abort_handle();
-            let crashed = sender.clone();
-            runtime.spawn(async move {
-                if reader.await.is_err_and(|error| error.is_panic()) {
-                    let reason = "internal error: the reader has crashed".to_string();
-                    let _ = crashed.send(Inbound::Closed(reason)).await;
-                }
-            });
-            let (outbox, writer) = outbox();
-            runtime.spawn(async move {
-                if let Err(error) = writer.run(write).await {
-                    let _ = sender.send(Inbound::Closed(error.to_string())).await;
-                }
-            });
-            Ok(Link {
-                outbox,
-                demux,
-                inbound,
-                reader: abort,
-                local,
-                peer,
-                permit: turn.is_limited().then_some(turn),
+            let (halves, ends) = target.open().await?;
+            Ok(match halves {
+                Halves::Tcp(read, write) => Link::new(&runtime, read, write, ends, frames),
+                Halves::Layered(read, write) => Link::new(&runtime, read, write, ends, frames),
             })
         }))
     }
@@ -125,6 +75,41 @@ impl<H> Drop for Link<H> {
     fn drop(&mut self) {
         self.outbox.close();
         self.reader.abort();
+    }
+}
+
+impl<H: FrameHandler> Link<H> {
+    fn new<R, W>(runtime: &Handle, read: R, write: W, ends: Ends, frames: H) -> Self
+    where
+        R: AsyncRead + Send + Unpin + 'static,
+        W: AsyncWrite + Send + Unpin + 'static,
+    {
+        let demux = Arc::new(Mutex::new(frames));
+        let (sender, inbound) = mpsc::channel(INBOUND);
+        let reader = runtime.spawn(tcp::read(read, demux.clone(), sender.clone()));
+        let abort = reader.abort_handle();
+        let crashed = sender.clone();
+        runtime.spawn(async move {
+            if reader.await.is_err_and(|error| error.is_panic()) {
+                let reason = "internal error: the reader has crashed".to_string();
+                let _ = crashed.send(Inbound::Closed(reason)).await;
+            }
+        });
+        let (outbox, writer) = outbox();
+        runtime.spawn(async move {
+            if let Err(error) = writer.run(write).await {
+                let _ = sender.send(Inbound::Closed(error.to_string())).await;
+            }
+        });
+        Link {
+            outbox,
+            demux,
+            inbound,
+            reader: abort,
+            local: ends.local,
+            peer: ends.peer,
+            permit: ends.permit,
+        }
     }
 }
 

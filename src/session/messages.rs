@@ -23,7 +23,7 @@ pub(super) fn error_message(
     }
     match error.kind {
         ErrorKind::NotFound => build!(gst::ResourceError::NotFound),
-        ErrorKind::NotAuthorized | ErrorKind::Forbidden => {
+        ErrorKind::NotAuthorized | ErrorKind::Forbidden | ErrorKind::Certificate => {
             build!(gst::ResourceError::NotAuthorized)
         }
         ErrorKind::Busy => build!(gst::ResourceError::Busy),

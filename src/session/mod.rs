@@ -14,6 +14,7 @@
 )]
 
 mod backoff;
+mod certificates;
 mod clock;
 mod config;
 mod delivery;
@@ -50,6 +51,7 @@ use once_cell::sync::Lazy;
 use tokio::sync::mpsc;
 
 pub use backoff::Policy;
+pub use certificates::{CertificateHost, Tls, TlsDatabase, TlsInteraction};
 pub use config::{Config, Server};
 pub use delivery::DeliveryMode;
 pub use ending::Ending;
@@ -85,7 +87,7 @@ pub(crate) static MESSAGE_CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
 /// What the session needs of its element. All of it but
 /// [`element`](Self::element) may run code of the application, so the session
 /// calls it from the element's ordered queue of foreign code only.
-pub trait Host: Send + Sync + 'static {
+pub trait Host: CertificateHost {
     /// The element, while it lives.
     fn element(&self) -> Option<gst::Element>;
     /// A source pad that has not been added yet.

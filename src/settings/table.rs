@@ -3,7 +3,7 @@
 use gst::prelude::*;
 use gst_rtsp::RTSPLowerTrans;
 
-use super::{Common, DEFAULT_USER_AGENT};
+use super::{Common, DEFAULT_USER_AGENT, tls};
 
 pub(crate) fn properties() -> Vec<glib::ParamSpec> {
     use glib::{
@@ -12,7 +12,7 @@ pub(crate) fn properties() -> Vec<glib::ParamSpec> {
         ParamSpecUInt64 as UInt64,
     };
     let d = Common::default();
-    vec![
+    let mut properties = vec![
         Text::builder("location")
             .nick("RTSP Location")
             .blurb("Location of the RTSP url")
@@ -116,5 +116,7 @@ pub(crate) fn properties() -> Vec<glib::ParamSpec> {
             .default_value(d.reconnect_max_delay)
             .mutable_playing()
             .build(),
-    ]
+    ];
+    properties.extend(tls::properties());
+    properties
 }

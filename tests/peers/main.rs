@@ -1,6 +1,8 @@
 //! `rtspsrc2` against peers that we did not write: gst-rtsp-server, VLC,
 //! playbin, uridecodebin, muxers and gst-launch.
 
+#[path = "../support/certificates.rs"]
+mod certificates;
 #[path = "../support/netns.rs"]
 #[allow(dead_code)] // the tests of networks use the rest
 mod netns;
@@ -23,6 +25,7 @@ mod player;
 mod reconnect;
 mod record;
 mod sync;
+mod tls;
 mod transports;
 mod vlc;
 

@@ -307,16 +307,31 @@ fn what_is_no_rtsp_server_is_called_by_its_name() {
 
 #[test]
 fn a_url_that_cannot_be_played_is_an_error_of_the_state_change() {
-    for (url, part) in [
-        ("rtsps://camera.example/live", "TLS"),
-        ("rtsph://camera.example/live", "HTTP tunnels"),
+    for (url, setting, part) in [
+        (
+            "rtsph://camera.example/live",
+            ("tls-fingerprint", ""),
+            "HTTP tunnels",
+        ),
+        (
+            "rtsps://camera.example/live",
+            ("tls-fingerprint", "AB:CD"),
+            "tls-fingerprint",
+        ),
+        (
+            "rtsps://camera.example/live",
+            ("tls-client-key", "key.pem"),
+            "tls-client-key",
+        ),
     ] {
         let player = Player::new(url);
+        player.src.set_property(setting.0, setting.1);
         assert!(player.pipeline.set_state(gst::State::Playing).is_err());
         let (error, _) = player.error();
         assert!(error.matches(gst::ResourceError::Settings), "{error:?}");
         assert!(error.message().contains(part), "{error}");
         player.state(gst::State::Null);
+        player.src.set_property(setting.0, "");
         player.change(|log| log.messages.clear());
         let good = Mini::new(Script::default());
         player.src.set_property("location", good.url());

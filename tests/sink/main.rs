@@ -4,6 +4,9 @@
 //! `RTSP2_LONG=1` adds what takes longer than 20 s.
 
 #[allow(dead_code)]
+#[path = "../support/certificates.rs"]
+mod certificates;
+#[allow(dead_code)]
 #[path = "../support/netns.rs"]
 mod netns;
 #[allow(dead_code)]
@@ -26,6 +29,7 @@ mod resilience;
 mod scripted;
 mod surface;
 mod sync;
+mod tls;
 mod transports;
 
 use std::time::Duration;

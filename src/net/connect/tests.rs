@@ -76,8 +76,9 @@ fn a_connection_has_its_options() {
     block_on(async {
         let listener = TcpListener::bind(loopback(0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let permit = ConnectPermit::acquire("127.0.0.1", port).await;
-        let stream = permit.connect(WAIT, Reach::Any).await.unwrap();
+        let stream = connect("127.0.0.1", (port, None), after(WAIT), Reach::Any)
+            .await
+            .unwrap();
         assert_eq!(stream.peer_addr().unwrap(), loopback(port));
         assert!(stream.nodelay().unwrap());
         let socket = socket2::SockRef::from(&stream);
@@ -117,8 +118,10 @@ fn a_silent_address_is_overtaken_after_the_stagger() {
 fn errors_name_host_port_and_each_address() {
     block_on(async {
         let (_keep, refused) = refusing();
-        let permit = ConnectPermit::acquire("127.0.0.1", refused.port()).await;
-        let error = permit.connect(WAIT, Reach::Any).await.unwrap_err();
+        let ports = (refused.port(), None);
+        let error = connect("127.0.0.1", ports, after(WAIT), Reach::Any)
+            .await
+            .unwrap_err();
         assert!(error.is_answer());
         let text = error.to_string();
         let expected = format!(
@@ -129,13 +132,37 @@ fn errors_name_host_port_and_each_address() {
         assert!(text.contains("refused"), "{text}");
 
         let (_keep, silent) = silent();
-        let permit = ConnectPermit::acquire("127.0.0.1", silent.port()).await;
-        let error = permit
-            .connect(Duration::from_millis(50), Reach::Any)
+        let soon = after(Duration::from_millis(50));
+        let error = connect("127.0.0.1", (silent.port(), None), soon, Reach::Any)
             .await
             .unwrap_err();
         assert!(!error.is_answer());
         assert!(error.to_string().ends_with("no answer)"), "{error}");
+    });
+}
+
+// covers: C-URL-01
+#[test]
+fn the_other_port_is_tried_when_the_first_refuses_or_is_silent() {
+    block_on(async {
+        let listener = TcpListener::bind(loopback(0)).await.unwrap();
+        let good = listener.local_addr().unwrap();
+        let (_keep, refused) = refusing();
+        let (_keep_too, silent) = silent();
+        for first in [refused, silent] {
+            let ports = (first.port(), Some(good.port()));
+            let soon = after(Duration::from_millis(500));
+            let stream = connect("127.0.0.1", ports, soon, Reach::Any).await.unwrap();
+            assert_eq!(stream.peer_addr().unwrap(), good);
+        }
+        let (_keep, also_refused) = refusing();
+        let ports = (refused.port(), Some(also_refused.port()));
+        let error = connect("127.0.0.1", ports, after(WAIT), Reach::Any)
+            .await
+            .unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(&also_refused.to_string()), "{text}");
+        assert!(text.contains(&refused.to_string()), "{text}");
     });
 }
 
@@ -165,8 +192,9 @@ fn the_address_connected_to_is_the_one_that_was_checked() {
         let listener = TcpListener::bind(loopback(0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         for host in ["127.0.0.1", "localhost"] {
-            let permit = ConnectPermit::acquire(host, port).await;
-            let error = permit.connect(WAIT, Reach::PublicOnly).await.unwrap_err();
+            let error = connect(host, (port, None), after(WAIT), Reach::PublicOnly)
+                .await
+                .unwrap_err();
             assert!(matches!(error, ConnectError::OutOfReach { .. }), "{error}");
         }
         let accepted = tokio::time::timeout(Duration::from_millis(20), listener.accept()).await;

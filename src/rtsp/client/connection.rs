@@ -30,17 +30,12 @@ impl Client {
     }
 
     /// The connection that was asked for cannot be had.
-    pub fn handle_connect_failed(&mut self, reason: String, now: Instant) {
+    pub fn handle_connect_failed(&mut self, kind: ErrorKind, reason: String, now: Instant) {
         if self.link != Link::Connecting {
             return;
         }
         self.link = Link::Down;
-        let error = Error::new(
-            ErrorKind::Connect,
-            Phase::Connect,
-            self.url.request_uri(),
-            reason,
-        );
+        let error = Error::new(kind, Phase::Connect, self.url.request_uri(), reason);
         match self.step {
             Step::Closed => {}
             Step::Closing => self.close(),
@@ -199,17 +194,9 @@ impl Client {
     }
 
     pub(super) fn connect(&mut self) {
-        let host = match self.url.zone() {
-            Some(zone) => format!("{}%{zone}", self.url.host()),
-            None => self.url.host().to_string(),
-        };
         self.link = Link::Connecting;
         self.reconnect_at = None;
-        self.outputs.push_back(Output::Connect {
-            host,
-            port: self.url.port(),
-            tls: self.url.is_tls(),
-        });
+        self.outputs.push_back(Output::Connect(self.url.clone()));
     }
 
     pub(super) fn disconnect(&mut self) {

@@ -20,6 +20,8 @@ pub enum ErrorKind {
     NotAuthorized,
     /// 403.
     Forbidden,
+    /// The certificate of the server is not trusted.
+    Certificate,
     /// 453, 502, 503, 504, 553: later may do.
     Busy,
     /// The server refuses the request as it was made.

@@ -9,17 +9,14 @@ use crate::rtsp::range::Range;
 use crate::rtsp::rtp_info::RtpInfo;
 use crate::rtsp::sdp;
 use crate::rtsp::transport::{LowerTransport, Profile};
+use crate::rtsp::url::Url;
 
 /// One thing to do, in order.
 #[derive(Debug, Clone)]
 pub enum Output {
-    /// Open a connection and answer with `handle_connected` or `handle_connect_failed`. The host
-    /// has no brackets; a link-local one ends in `%zone`.
-    Connect {
-        host: String,
-        port: u16,
-        tls: bool,
-    },
+    /// Open a connection to the server of this URL and answer with `handle_connected` or
+    /// `handle_connect_failed`.
+    Connect(Url),
     /// One whole message.
     Send(Vec<u8>),
     /// Close the connection when all that was sent before has been written. Nothing that is still

@@ -296,8 +296,15 @@ impl Client {
         }
         match judged {
             Ok(granted) => {
-                if let Some(presentation) = &mut self.presentation {
-                    presentation.preferred = Some(granted.path.lower());
+                let lower = granted.path.lower();
+                let before = match &mut self.presentation {
+                    Some(presentation) => presentation.preferred.replace(lower),
+                    None => None,
+                };
+                // TLS is that of the connection (RFC 7826 §19.2).
+                let in_clear = lower != LowerTransport::Tcp && !granted.profile.is_secure();
+                if self.url.is_tls() && in_clear && before != Some(lower) {
+                    self.warn("the media goes over UDP without encryption: TLS is for RTSP only");
                 }
                 self.state = State::Ready;
                 self.set_stream(index, StreamState::SetUp(granted.clone()));

@@ -52,6 +52,22 @@ fn ports_default_by_scheme_and_an_explicit_port_wins() {
     assert_eq!(url("rtsp://h:/x").request_uri(), "rtsp://h/x");
 }
 
+// covers: C-URL-01
+#[test]
+fn another_port_is_tried_only_where_the_url_names_none() {
+    for (text, other) in [
+        ("rtsp://h/", None),
+        ("rtspt://h/", None),
+        ("rtsps://h/", Some(554)),
+        ("rtspst://h/", Some(554)),
+        ("rtsph://h/", Some(554)),
+        ("rtsps://h:322/", None),
+        ("rtsps://h:7441/", None),
+    ] {
+        assert_eq!(url(text).other_port(), other, "{text}");
+    }
+}
+
 #[test]
 fn path_and_query_are_kept_byte_for_byte() {
     // covers: C-URL-02 C-URL-05

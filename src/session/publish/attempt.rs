@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::super::link::{Connecting, Link, Target};
+use super::super::link::{Connecting, Link};
 use super::super::spans::{after, nonzero};
 use super::super::wire;
 use super::task::Task;
@@ -14,10 +14,12 @@ use super::{CAT, description};
 use crate::net::address::{Reach, is_public};
 use crate::net::connect::ConnectError;
 use crate::net::outbox::Pump;
+use crate::net::road::Target;
 use crate::net::tcp::Inbound;
 use crate::net::udp::UdpPair;
 use crate::rtsp::client::{self, Client, ErrorKind, Intent, Output, Phase};
 use crate::rtsp::transport::LowerTransport;
+use crate::rtsp::url::Url;
 
 /// While reconnecting a connect is given up after this.
 const RECONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -93,7 +95,7 @@ impl Task {
         let now = Instant::now();
         while let Some(output) = self.attempt.as_mut().and_then(|a| a.client.poll_output()) {
             match output {
-                Output::Connect { host, port, .. } => self.connect(host, port),
+                Output::Connect(url) => self.connect(url),
                 Output::Send(message) => self.send(message, now),
                 Output::Disconnect => {
                     if let Some(attempt) = &mut self.attempt {
@@ -107,28 +109,29 @@ impl Task {
         }
     }
 
-    fn connect(&mut self, host: String, port: u16) {
+    fn connect(&mut self, url: Url) {
         let timeout = match self.backoff.was_up() {
             true => RECONNECT_TIMEOUT.min(nonzero(self.config.server.response_timeout)),
             false => nonzero(self.config.server.response_timeout),
         };
         // A public server may not send us into the private network.
-        let redirected = !host.eq_ignore_ascii_case(self.config.server.url.host());
+        let named = self.config.server.url.host();
+        let redirected = !url.host().eq_ignore_ascii_case(named);
         let public = self.first_peer.is_some_and(is_public);
         let reach = match redirected && public {
             true => Reach::PublicOnly,
             false => Reach::Any,
         };
-        gst::debug!(CAT, "connecting to {host} port {port}");
+        gst::debug!(CAT, "connecting to {} port {}", url.host(), url.port());
         if let Some(attempt) = &mut self.attempt {
             attempt.link = None;
             attempt.interleaved = None;
             attempt.connecting = Some(Connecting::start(
                 self.runtimes.io(),
                 Target {
-                    host,
-                    port,
+                    url,
                     timeout,
+                    tls: self.tls.clone(),
                     reach,
                     // Only what is yet to be set up waits for its turn.
                     permit: attempt.client.state() == client::State::Init,
@@ -165,7 +168,10 @@ impl Task {
             }
             Err(error) => {
                 attempt.silent = !error.is_answer();
-                attempt.client.handle_connect_failed(error.to_string(), now);
+                let kind = error.kind();
+                attempt
+                    .client
+                    .handle_connect_failed(kind, error.to_string(), now);
             }
         }
     }

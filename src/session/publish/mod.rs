@@ -34,6 +34,7 @@ use tokio::sync::{Notify, mpsc};
 pub use config::{PublishConfig, StreamDescription};
 pub use lane::{Closed, RtpPacket, StreamSender};
 
+use super::certificates::CertificateHost;
 use super::config::Server;
 use super::ending::Ending;
 use super::foreign::ForeignQueue;
@@ -55,7 +56,7 @@ static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
 /// What the session needs of its element. All of it but
 /// [`element`](Self::element) is called from the element's ordered queue of
 /// foreign code only, where it may block.
-pub trait PublishHost: Send + Sync + 'static {
+pub trait PublishHost: CertificateHost {
     /// The element, while it lives.
     fn element(&self) -> Option<gst::Element>;
     /// All SETUPs are done: the preroll may complete.

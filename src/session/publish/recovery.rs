@@ -50,10 +50,10 @@ impl Task {
                 self.retry_at = Some(after(now, delay));
                 self.inputs.snapshot.update(|stats| stats.state = "waiting");
                 let (reason, attempt) = (error.to_string(), self.backoff.tries());
-                let what = match (newly_lost, Backoff::is_refusal(error)) {
-                    (_, true) => "authentication-refused",
-                    (true, false) => "connection-lost",
-                    (false, false) => "retrying",
+                let what = match (Backoff::refusal(error), newly_lost) {
+                    (Some(what), _) => what,
+                    (None, true) => "connection-lost",
+                    (None, false) => "retrying",
                 };
                 let status = error.status;
                 self.tell(what, move |message| {

@@ -11,6 +11,7 @@ use gst::prelude::*;
 use tokio::sync::mpsc;
 
 use super::super::backoff::Backoff;
+use super::super::certificates;
 use super::super::config::Server;
 use super::super::foreign::ForeignQueue;
 use super::super::link::{Connecting, Link};
@@ -28,6 +29,7 @@ use super::udp::UdpPath;
 use super::{CAT, Command, Lanes, PublishHost};
 use crate::net::connect::ConnectError;
 use crate::net::tcp::Inbound;
+use crate::net::tls::Connector;
 use crate::rtp::ntp;
 use crate::rtp::report::{self, random_cname};
 use crate::rtp::{retransmit, sender};
@@ -80,6 +82,7 @@ pub(super) struct Task {
     pub config: PublishConfig,
     pub host: Arc<dyn PublishHost>,
     pub runtimes: Arc<Runtimes>,
+    pub tls: Arc<Connector>,
     pub inputs: Inputs,
     pub backoff: Backoff,
     /// Transports to try; what worked is remembered.
@@ -128,6 +131,7 @@ impl Task {
         let backoff = Backoff::new(config.server.retries);
         Self {
             transports: config.server.transports.clone(),
+            tls: certificates::connector(&config.server.tls, &inputs.foreign, host.clone()),
             backoff,
             attempt: None,
             streams: Vec::new(),

@@ -207,6 +207,12 @@ impl TestHost {
     }
 }
 
+impl CertificateHost for TestHost {
+    fn accept_certificate(&self, _: &gio::TlsCertificate, _: gio::TlsCertificateFlags) -> bool {
+        false
+    }
+}
+
 impl PublishHost for TestHost {
     fn element(&self) -> Option<gst::Element> {
         Some(self.element.clone())
@@ -265,6 +271,7 @@ impl Test {
                     max_delay: Duration::from_millis(50),
                 },
                 teardown_timeout: Duration::from_millis(100),
+                tls: Default::default(),
             },
             max_queue_time: Duration::from_secs(1),
             rtx_time: Duration::ZERO,

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::net::address::{Reach, is_public};
+use crate::net::road::Target;
 use crate::rtsp::client::Output;
-use crate::session::link::Target;
+use crate::rtsp::url::Url;
 use crate::session::media::Demux;
 use crate::session::spans::nonzero;
 use crate::session::wire;
@@ -61,7 +62,7 @@ impl Task {
         let now = Instant::now();
         while let Some(output) = self.attempt.as_mut().and_then(|a| a.client.poll_output()) {
             match output {
-                Output::Connect { host, port, .. } => self.connect(host, port),
+                Output::Connect(url) => self.connect(url),
                 Output::Send(message) => self.send(message, now),
                 Output::Disconnect => {
                     if let Some(attempt) = &mut self.attempt {
@@ -74,20 +75,21 @@ impl Task {
         }
     }
 
-    pub(super) fn connect(&mut self, host: String, port: u16) {
+    pub(super) fn connect(&mut self, url: Url) {
         let timeout = match self.backoff.was_up() {
             true => RECONNECT_TIMEOUT.min(nonzero(self.config.server.response_timeout)),
             false => nonzero(self.config.server.response_timeout),
         };
         // A public server may not send us into the private network.
-        let redirected = !host.eq_ignore_ascii_case(self.config.server.url.host());
+        let named = self.config.server.url.host();
+        let redirected = !url.host().eq_ignore_ascii_case(named);
         let public = self.first_peer.is_some_and(is_public);
         let reach = if redirected && public {
             Reach::PublicOnly
         } else {
             Reach::Any
         };
-        gst::debug!(CAT, "connecting to {host} port {port}");
+        gst::debug!(CAT, "connecting to {} port {}", url.host(), url.port());
         if let Some(attempt) = &mut self.attempt {
             attempt.link = None;
             // Only what is yet to be set up waits for its turn.
@@ -95,9 +97,9 @@ impl Task {
             attempt.connecting = Some(Connecting::start(
                 self.runtimes.io(),
                 Target {
-                    host,
-                    port,
+                    url,
                     timeout,
+                    tls: self.tls.clone(),
                     reach,
                     permit: !set_up,
                 },
@@ -126,7 +128,10 @@ impl Task {
             }
             Err(error) => {
                 attempt.silent = !error.is_answer();
-                attempt.client.handle_connect_failed(error.to_string(), now);
+                let kind = error.kind();
+                attempt
+                    .client
+                    .handle_connect_failed(kind, error.to_string(), now);
             }
         }
     }

@@ -17,6 +17,7 @@ use gst::prelude::*;
 use tokio::sync::{mpsc, oneshot};
 
 use super::backoff::Backoff;
+use super::certificates;
 use super::clock::{ClockCell, ClockReader};
 use super::config::Config;
 use super::delivery::Outcome;
@@ -34,6 +35,7 @@ use super::{CAT, Command, Host};
 use crate::net::connect::ConnectError;
 use crate::net::outbox::Kind;
 use crate::net::tcp::Inbound;
+use crate::net::tls::Connector;
 use crate::net::udp::UdpPair;
 use crate::rtp::report::random_cname;
 use crate::rtp::rtcp::SDES_CNAME;
@@ -100,6 +102,7 @@ pub(super) struct Task {
     config: Config,
     host: Arc<dyn Host>,
     runtimes: Arc<Runtimes>,
+    tls: Arc<Connector>,
     inputs: Inputs,
     foreign: ForeignQueue,
     clock: ClockReader,
@@ -159,6 +162,7 @@ impl Task {
         group.set_max_offset(config.timing.max_offset);
         Self {
             transports: config.server.transports.clone(),
+            tls: certificates::connector(&config.server.tls, &inputs.foreign, host.clone()),
             foreign: inputs.foreign.clone(),
             clock: ClockReader::new(inputs.clock.clone()),
             facts: mpsc::channel(FACTS),

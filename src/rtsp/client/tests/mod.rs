@@ -115,8 +115,9 @@ impl Peer {
     fn pump(&mut self) {
         while let Some(output) = self.client.poll_output() {
             match output {
-                Output::Connect { host, port, tls } => {
-                    self.did.push_back(Did::Connect(host, port, tls));
+                Output::Connect(url) => {
+                    let (host, port) = (url.host_with_zone(), url.port());
+                    self.did.push_back(Did::Connect(host, port, url.is_tls()));
                     if self.auto_connect {
                         self.connected();
                     }

@@ -106,7 +106,7 @@ proptest! {
                 },
                 Input::Lost => peer.lost(),
                 Input::ConnectFailed => {
-                    peer.client.handle_connect_failed("no".into(), peer.now);
+                    peer.client.handle_connect_failed(ErrorKind::Connect, "no".into(), peer.now);
                     peer.pump();
                 }
                 Input::Connected => peer.connected(),

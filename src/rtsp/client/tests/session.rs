@@ -56,7 +56,7 @@ fn a_udp_session_that_is_gone_or_does_not_answer_is_lost() {
     peer.auto_connect = false;
     peer.lost();
     peer.client
-        .handle_connect_failed("unreachable".into(), peer.now);
+        .handle_connect_failed(ErrorKind::Connect, "unreachable".into(), peer.now);
     peer.pump();
     assert_eq!(peer.session_lost().kind, ErrorKind::SessionLost);
 

@@ -493,3 +493,26 @@ fn control_is_only_appended_where_that_is_asked_for() {
     assert_eq!((error.kind, error.status), (ErrorKind::NotFound, Some(404)));
     assert!(peer.wire.is_empty());
 }
+
+// covers: C-TLS-03
+#[test]
+fn media_that_leaves_the_tls_connection_in_clear_is_warned_of_once() {
+    let warnings = |peer: &Peer| {
+        let count = |did: &&Did| matches!(did, Did::Event(Event::Warning(text)) if text.contains("encryption"));
+        peer.did.iter().filter(count).count()
+    };
+    for (url, over_udp, expected) in [
+        ("rtsps://192.0.2.1/x", true, 1),
+        ("rtsps://192.0.2.1/x", false, 0),
+        ("rtsp://192.0.2.1/x", true, 0),
+    ] {
+        let mut config = config(url);
+        let reply = if over_udp { UDP_REPLY } else { TCP_REPLY };
+        if over_udp {
+            config.transports = vec![LowerTransport::Udp];
+        }
+        let mut peer = described(config, TWO_STREAMS);
+        peer.answer("SETUP", 200, reply);
+        assert_eq!(warnings(&peer), expected, "{url}");
+    }
+}

@@ -354,7 +354,7 @@ fn a_connection_that_is_refused_or_lost_is_an_error_that_says_where() {
     peer.auto_connect = false;
     peer.start();
     peer.client
-        .handle_connect_failed("connection refused".into(), peer.now);
+        .handle_connect_failed(ErrorKind::Connect, "connection refused".into(), peer.now);
     peer.pump();
     let error = peer.failed();
     assert_eq!(
