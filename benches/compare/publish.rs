@@ -1,4 +1,9 @@
 //! Publishing: rtspclientsink and rtspsink2 in turn against one recording server.
+//!
+//! What feeds them is in the measured process: it makes each packet and pushes it at its time. In the same run the same
+//! feeder is measured with `fakesink sync=true` in the element's place, and the CPU rows compare what is left once that is
+//! taken off on both sides. Of rtspclientsink the payloader without which it takes no RTP is a part; what that one costs is
+//! shown as well.
 
 use std::path::PathBuf;
 use std::thread::sleep;
@@ -10,6 +15,8 @@ use crate::publisher;
 use crate::report::{Verdicts, median};
 
 const ELEMENTS: [&str; 2] = ["rtspclientsink", "rtspsink2"];
+/// What feeds them, alone, and with the payloader that rtspclientsink needs.
+const FEEDERS: [&str; 2] = [publisher::FEEDER, publisher::FEEDER_WITH_PAYLOADER];
 const START_LIMIT: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(20);
 /// Reaching the server's replies is part of the delay: OPTIONS, ANNOUNCE, SETUP, RECORD on loopback.
@@ -32,7 +39,7 @@ struct Row {
 }
 
 enum Kind {
-    /// CPU per packet, as a part of rtspclientsink's.
+    /// CPU per packet without what feeding takes, as a part of rtspclientsink's.
     Cpu(f64),
     /// Threads of the element with this many pads.
     Threads,
@@ -83,9 +90,13 @@ struct Sample {
     errors: f64,
 }
 
+/// Of the reference and of the tested element, or why there are none.
+type Samples = [Result<Vec<Sample>, String>; 2];
+
 pub fn run(options: &Options, verdicts: &mut Verdicts) -> Result<(), Error> {
     for row in ROWS.iter().filter(|row| options.wants(row.name)) {
-        let mut samples: [Result<Vec<Sample>, String>; 2] = [Ok(Vec::new()), Ok(Vec::new())];
+        let mut samples: Samples = [Ok(Vec::new()), Ok(Vec::new())];
+        let mut feeders: Samples = [Ok(Vec::new()), Ok(Vec::new())];
         let runs = match row.kind {
             // It takes long and does not scatter.
             Kind::Hung => 1,
@@ -99,15 +110,34 @@ pub fn run(options: &Options, verdicts: &mut Verdicts) -> Result<(), Error> {
                     Err(error) => *samples = Err(error.to_string()),
                 }
             }
+            if let Kind::Cpu(_) = row.kind {
+                for (feeder, samples) in FEEDERS.iter().zip(&mut feeders) {
+                    let Ok(list) = samples else { continue };
+                    match feeding(row, feeder, options) {
+                        Ok(sample) => list.push(sample),
+                        Err(error) => *samples = Err(error.to_string()),
+                    }
+                }
+            }
         }
         println!("\n{}", row.name);
+        let feeder = feeders[0].as_deref().unwrap_or_default();
         for (element, samples) in ELEMENTS.iter().zip(&samples) {
             match samples {
-                Ok(samples) => line(row, element, samples),
+                Ok(samples) => line(row, element, samples, feeder),
                 Err(error) => println!("  {element:<15} cannot run: {error}"),
             }
         }
-        let (text, met) = judge(row, &samples);
+        if let [Ok(feeder), Ok(with_payloader)] = &feeders
+            && !feeder.is_empty()
+        {
+            println!(
+                "  feeding         {:.2} us/packet, the payloader before rtspclientsink {:.2}",
+                own_cpu(feeder, &[]),
+                own_cpu(with_payloader, feeder)
+            );
+        }
+        let (text, met) = judge(row, &samples, &feeders);
         println!("  {} {text}", if met { "met   " } else { "MISSED" });
         verdicts.add(row.name, &text, met);
     }
@@ -118,12 +148,24 @@ fn of(samples: &[Sample], field: fn(&Sample) -> f64) -> f64 {
     median(samples.iter().map(field).collect())
 }
 
-fn line(row: &Row, element: &str, samples: &[Sample]) {
+/// CPU per packet of the element alone.
+fn own_cpu(samples: &[Sample], feeder: &[Sample]) -> f64 {
+    let cpu = |s: &Sample| s.microseconds_per_packet;
+    of(samples, cpu)
+        - if feeder.is_empty() {
+            0.0
+        } else {
+            of(feeder, cpu)
+        }
+}
+
+fn line(row: &Row, element: &str, samples: &[Sample], feeder: &[Sample]) {
     let errors = of(samples, |s| s.errors);
     let what = match row.kind {
         Kind::Cpu(_) => format!(
-            "{:.2} us/packet, {} threads, {:.1} MiB, {} lost",
-            of(samples, |s| s.microseconds_per_packet),
+            "{:.2} us/packet ({:.2} with feeding), {} threads, {:.1} MiB, {} lost",
+            own_cpu(samples, feeder),
+            own_cpu(samples, &[]),
             of(samples, |s| s.threads),
             of(samples, |s| s.memory_mib),
             of(samples, |s| s.lost),
@@ -140,18 +182,17 @@ fn line(row: &Row, element: &str, samples: &[Sample]) {
     println!("  {element:<15} {what}, {errors} errors");
 }
 
-fn judge(row: &Row, samples: &[Result<Vec<Sample>, String>; 2]) -> (String, bool) {
+fn judge(row: &Row, samples: &Samples, feeders: &Samples) -> (String, bool) {
     let [reference, Ok(tested)] = samples else {
         return ("did not run".to_owned(), false);
     };
     let errors = of(tested, |s| s.errors);
     let (text, met) = match row.kind {
         Kind::Cpu(limit) => {
-            let Ok(reference) = reference else {
+            let (Ok(reference), [Ok(feeder), _]) = (reference, feeders) else {
                 return ("nothing to compare with".to_owned(), false);
             };
-            let field = |s: &Sample| s.microseconds_per_packet;
-            let ratio = of(tested, field) / of(reference, field);
+            let ratio = own_cpu(tested, feeder) / own_cpu(reference, feeder);
             let text = format!("CPU per packet: {ratio:.3} of the reference's, at most {limit:.3}");
             (text, ratio <= limit)
         }
@@ -185,21 +226,12 @@ fn once(row: &Row, element: &str, options: &Options) -> Result<Sample, Error> {
     let mut server = Role::start("recorder", &[])?;
     let port = server.line()?;
     let port = port.strip_prefix("port ").ok_or("no port")?.to_owned();
-    let config = publisher::Config {
-        element: element.to_owned(),
-        plugin: (element == ELEMENTS[1])
-            .then(|| options.plugin.clone())
-            .flatten(),
-        url: format!("rtsp://127.0.0.1:{port}/bench"),
-        sinks: row.sinks,
-        pads: row.pads,
-        udp: row.udp,
-        bitrate: row.mbit * 1_000_000,
-    };
-    let mut client = Role::start("publisher", &args(&config))?;
-    if client.line()? != "ready" {
-        return Err("the publisher did not start".into());
-    }
+    let mut client = start(
+        row,
+        element,
+        &format!("rtsp://127.0.0.1:{port}/bench"),
+        options,
+    )?;
     let idle = client.ask("mark")?.get::<f64>("threads")?;
     let caps_at: f64 = client.ask("playing")?.get("mono")?;
     let deadline = Instant::now() + START_LIMIT;
@@ -257,6 +289,40 @@ fn once(row: &Row, element: &str, options: &Options) -> Result<Sample, Error> {
         errors: end.0.get("errors")?,
         growth_mib: 0.0,
     })
+}
+
+/// The CPU that feeding alone takes.
+fn feeding(row: &Row, feeder: &str, options: &Options) -> Result<Sample, Error> {
+    let mut client = start(row, feeder, "", options)?;
+    client.ask("playing")?;
+    sleep(options.warm_up);
+    let begin = client.ask("mark")?;
+    sleep(options.window);
+    let end = client.ask("mark")?;
+    let between = |field: &str| Ok::<f64, Error>(end.get::<f64>(field)? - begin.get::<f64>(field)?);
+    Ok(Sample {
+        microseconds_per_packet: between("cpu")? / 1e3 / between("sent")?,
+        ..Sample::default()
+    })
+}
+
+fn start(row: &Row, element: &str, url: &str, options: &Options) -> Result<Role, Error> {
+    let config = publisher::Config {
+        element: element.to_owned(),
+        plugin: (element == ELEMENTS[1])
+            .then(|| options.plugin.clone())
+            .flatten(),
+        url: url.to_owned(),
+        sinks: row.sinks,
+        pads: row.pads,
+        udp: row.udp,
+        bitrate: row.mbit * 1_000_000,
+    };
+    let client = Role::start("publisher", &args(&config))?;
+    match client.line()?.as_str() {
+        "ready" => Ok(client),
+        _ => Err("the publisher did not start".into()),
+    }
 }
 
 /// Arguments of the publisher: `element plugin url sinks pads udp bitrate`.

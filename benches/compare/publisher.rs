@@ -5,8 +5,8 @@
 //! | `playing` | `playing mono=…`: when the last pad had its caps |
 //! | `mark` | `mark cpu=… sent=… threads=… rss=… errors=… late_us=… blocked_us=…` |
 //!
-//! One thread feeds all pads, frame by frame, straight into them as a payloader does: no element before them
-//! costs anything. `late_us` is the worst delay of a frame since the last mark, `blocked_us` the longest push.
+//! A thread for each pad feeds it frame by frame, as a live source does: a frame is due when it comes, so no sink waits for
+//! the clock. `late_us` is the worst delay of a frame since the last mark, `blocked_us` the longest push.
 //! rtspclientsink takes ready-made RTP only through a payloader; it gets one that hands the packets on, a frame at a
 //! time.
 
@@ -27,6 +27,11 @@ const FPS: u64 = 30;
 const KEY_EVERY: u64 = 2 * FPS;
 const KEY_RATIO: u64 = 5;
 const PAYLOAD_TYPE: u8 = 96;
+
+/// In place of an element: `fakesink` that syncs to the clock, as sinks do.
+pub const FEEDER: &str = "feeder";
+/// The same behind the payloader that rtspclientsink needs.
+pub const FEEDER_WITH_PAYLOADER: &str = "feeder-with-payloader";
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -61,13 +66,26 @@ pub fn run(config: &Config) -> Result<(), Error> {
     let pipeline = gst::Pipeline::new();
     let mut pads = Vec::new();
     for index in 0..config.sinks {
-        let sink = gst::ElementFactory::make(&config.element).build()?;
-        sink.set_property("location", format!("{}/{index}", config.url));
-        sink.set_property_from_str("protocols", if config.udp { "udp" } else { "tcp" });
+        let (sink, payloads) = match config.element.as_str() {
+            FEEDER | FEEDER_WITH_PAYLOADER => (fakesink()?, config.element != FEEDER),
+            element => (
+                publisher(element, index, config)?,
+                element == "rtspclientsink",
+            ),
+        };
         pipeline.add(&sink)?;
         for _ in 0..config.pads {
-            let pad = sink.request_pad_simple("sink_%u").ok_or("no pad")?;
-            if config.element == "rtspclientsink" {
+            let pad = match sink.static_pad("sink") {
+                Some(_) if payloads => {
+                    let payloader = glib::Object::new::<passthrough::Payloader>();
+                    pipeline.add(&payloader)?;
+                    payloader.link(&sink)?;
+                    payloader.static_pad("sink").ok_or("no pad")?
+                }
+                Some(pad) => pad,
+                None => sink.request_pad_simple("sink_%u").ok_or("no pad")?,
+            };
+            if payloads && pad.has_property("payloader") {
                 pad.set_property("payloader", glib::Object::new::<passthrough::Payloader>());
             }
             let src = gst::Pad::builder(gst::PadDirection::Src).build();
@@ -105,6 +123,18 @@ pub fn run(config: &Config) -> Result<(), Error> {
         }
     }
     std::process::exit(0);
+}
+
+fn publisher(element: &str, index: u32, config: &Config) -> Result<gst::Element, Error> {
+    let sink = gst::ElementFactory::make(element).build()?;
+    sink.set_property("location", format!("{}/{index}", config.url));
+    sink.set_property_from_str("protocols", if config.udp { "udp" } else { "tcp" });
+    Ok(sink)
+}
+
+fn fakesink() -> Result<gst::Element, Error> {
+    let sink = gst::ElementFactory::make("fakesink");
+    Ok(sink.property("sync", true).build()?)
 }
 
 /// Starts to feed, a thread for each pad as encoders have one; returns when all pads have their caps.
@@ -157,10 +187,14 @@ fn feed_pad(
     shared.caps_at.fetch_max(monotonic(), Ordering::SeqCst);
     ready.wait();
 
-    let start = Instant::now();
-    let began = pipeline.current_running_time().unwrap_or_default();
+    let mut start = Instant::now();
+    let mut began = gst::ClockTime::ZERO;
     let mut sequence = 0u16;
     for frame in 0u64.. {
+        if frame == 1 {
+            // The first one is the preroll.
+            (start, began) = playing(pipeline);
+        }
         let due = Duration::from_nanos(frame * 1_000_000_000 / FPS);
         std::thread::sleep(due.saturating_sub(start.elapsed()));
         let late = start.elapsed().saturating_sub(due);
@@ -195,6 +229,16 @@ fn feed_pad(
         shared
             .blocked_us
             .fetch_max(micros(push.elapsed()), Ordering::Relaxed);
+    }
+}
+
+/// When the pipeline plays, and its running time then.
+fn playing(pipeline: &gst::Pipeline) -> (Instant, gst::ClockTime) {
+    loop {
+        if let Some(time) = pipeline.current_running_time() {
+            return (Instant::now(), time);
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -24,8 +24,9 @@ use crate::rtsp::limits;
 
 /// Messages and frames that one write takes at most.
 const BATCH: usize = 16;
-/// Writes in a row outside of the connection's task.
-const TURNS: usize = 4;
+/// Writes in a row outside of the connection's task: a key frame of 500 KB. Waking the task for the rest costs more
+/// than some writes do.
+const TURNS: usize = 24;
 
 /// What a message is, which decides whether it may be dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

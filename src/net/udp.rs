@@ -10,6 +10,7 @@
 use std::cell::Cell;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
 use rand::RngExt;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use super::address::is_sendable;
 use crate::rtsp::limits;
@@ -171,9 +173,12 @@ pub fn wildcard(like: SocketAddr) -> SocketAddr {
 /// One UDP socket.
 #[derive(Debug)]
 pub struct UdpSocket {
-    io: tokio::net::UdpSocket,
+    /// Waited for only to receive: else each packet that leaves would wake the runtime, to say that there is room.
+    io: AsyncFd<std::net::UdpSocket>,
     state: UdpSocketState,
     local: SocketAddr,
+    /// Packets of media that ICMP has reported as undeliverable.
+    refused: AtomicU32,
 }
 
 impl UdpSocket {
@@ -181,9 +186,17 @@ impl UdpSocket {
     pub(super) fn new(socket: Socket) -> io::Result<Self> {
         tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
         let local = local_addr(&socket)?;
-        let io = tokio::net::UdpSocket::from_std(socket.into())?;
-        let state = UdpSocketState::new((&io).into())?;
-        Ok(Self { io, state, local })
+        let socket = std::net::UdpSocket::from(socket);
+        // For types that may change their descriptor, which this one does not; what replaces it is `unsafe`.
+        #[allow(deprecated)]
+        let io = AsyncFd::with_interest(socket, Interest::READABLE)?;
+        let state = UdpSocketState::new(io.get_ref().into())?;
+        Ok(Self {
+            io,
+            state,
+            local,
+            refused: AtomicU32::new(0),
+        })
     }
 
     /// The address that the socket is bound to.
@@ -199,9 +212,9 @@ impl UdpSocket {
     /// Asks for a receive buffer of `bytes`, past the system's maximum if the
     /// process may.
     pub fn set_recv_buffer(&self, bytes: usize) -> io::Result<RecvBuffer> {
-        let socket = SockRef::from(&self.io);
+        let socket = SockRef::from(self.io.get_ref());
         let wanted = bytes.min(MAX_BUFFER);
-        if !force_recv_buffer(&self.io, wanted) {
+        if !force_recv_buffer(self.io.get_ref(), wanted) {
             socket.set_recv_buffer_size(wanted)?;
         }
         let charged = socket.recv_buffer_size()?;
@@ -215,7 +228,10 @@ impl UdpSocket {
 
     /// Waits until there may be something to receive.
     pub async fn readable(&self) -> io::Result<()> {
-        self.io.readable().await
+        self.io
+            .readable()
+            .await
+            .map(|mut guard| guard.retain_ready())
     }
 
     /// Calls `f` with payload, sender and arrival time of each datagram that is
@@ -243,10 +259,8 @@ impl UdpSocket {
             let mut buffers: [IoSliceMut<'_>; BATCH_SIZE] =
                 std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
             let mut count = 0;
-            let received = self.io.try_io(Interest::READABLE, || {
-                count = self
-                    .state
-                    .recv((&self.io).into(), &mut buffers, &mut metas)?;
+            let received = self.io.try_io(Interest::READABLE, |socket| {
+                count = self.state.recv(socket.into(), &mut buffers, &mut metas)?;
                 if count < BATCH_SIZE {
                     // That was all: saying so here spares the call that would only find this out.
                     return Err(io::ErrorKind::WouldBlock.into());
@@ -283,8 +297,7 @@ impl UdpSocket {
                 format!("will not send to {to}"),
             ));
         }
-        let socket = SockRef::from(&self.io);
-        // Past tokio, which does not yet know that a new socket is writable.
+        let socket = SockRef::from(self.io.get_ref());
         match socket.send_to(payload, &to.into()) {
             // The pending error was reported in place of the call, once.
             Err(error) if is_icmp(&error) => match socket.send_to(payload, &to.into()) {
@@ -298,16 +311,16 @@ impl UdpSocket {
     /// Media is sent from this socket. It may be fragmented on its way: a packet
     /// that is too large for some link is late then, and not lost for good.
     pub fn prepare_sending(&self, buffer: usize) -> io::Result<()> {
-        fragmentation::allow(&self.io, self.local)?;
+        fragmentation::allow(self.io.get_ref(), self.local)?;
         match buffer {
             0 => Ok(()),
-            bytes => SockRef::from(&self.io).set_send_buffer_size(bytes.min(MAX_BUFFER)),
+            bytes => SockRef::from(self.io.get_ref()).set_send_buffer_size(bytes.min(MAX_BUFFER)),
         }
     }
 
-    /// Waits until there may be room to send.
-    pub async fn writable(&self) -> io::Result<()> {
-        self.io.writable().await
+    /// How many packets of media ICMP has reported as undeliverable; only of connected sockets it is known.
+    pub fn refused(&self) -> u32 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Sends packets in order, those of equal size by one system call, until there
@@ -365,24 +378,23 @@ impl UdpSocket {
             segment_size,
             src_ip: None,
         };
-        let send = || {
-            self.io.try_io(Interest::WRITABLE, || {
-                self.state.try_send((&self.io).into(), &transmit)
-            })
-        };
+        let send = || self.state.try_send(self.io.get_ref().into(), &transmit);
         match send() {
             // The pending error was reported in place of the call, once.
-            Err(error) if is_icmp(&error) => match send() {
-                Err(error) if !is_icmp(&error) => Err(error),
-                _ => Ok(()),
-            },
+            Err(error) if is_icmp(&error) => {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                match send() {
+                    Err(error) if !is_icmp(&error) => Err(error),
+                    _ => Ok(()),
+                }
+            }
             result => result,
         }
     }
 
     /// Lets the kernel drop what is not from `peer`.
     pub fn connect(&self, peer: SocketAddr) -> io::Result<()> {
-        SockRef::from(&self.io).connect(&peer.into())
+        SockRef::from(self.io.get_ref()).connect(&peer.into())
     }
 }
 
@@ -420,7 +432,7 @@ mod fragmentation {
     use std::net::SocketAddr;
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    pub fn allow(socket: &tokio::net::UdpSocket, local: SocketAddr) -> io::Result<()> {
+    pub fn allow(socket: &std::net::UdpSocket, local: SocketAddr) -> io::Result<()> {
         use nix::libc;
         use nix::sys::socket::setsockopt;
         use nix::{setsockopt_impl, sockopt_impl};
@@ -456,7 +468,7 @@ mod fragmentation {
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    pub fn allow(_: &tokio::net::UdpSocket, _: SocketAddr) -> io::Result<()> {
+    pub fn allow(_: &std::net::UdpSocket, _: SocketAddr) -> io::Result<()> {
         Ok(())
     }
 }
@@ -465,13 +477,13 @@ mod fragmentation {
 const MAX_BUFFER: usize = (i32::MAX / 2) as usize;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn force_recv_buffer(socket: &tokio::net::UdpSocket, bytes: usize) -> bool {
+fn force_recv_buffer(socket: &std::net::UdpSocket, bytes: usize) -> bool {
     use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
     setsockopt(socket, RcvBufForce, &bytes).is_ok()
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn force_recv_buffer(_: &tokio::net::UdpSocket, _: usize) -> bool {
+fn force_recv_buffer(_: &std::net::UdpSocket, _: usize) -> bool {
     false
 }
 

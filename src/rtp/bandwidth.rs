@@ -11,14 +11,12 @@
 //! | 2 to 10 % of loss, no report for 2 s, or a backlog that becomes shorter | stays |
 //! | none of these | + 8 %, up to 1.5 times what was sent |
 //!
-//! It only ever falls to these values, and never lies above the cap.
+//! It only ever falls to these values. Before it has fallen for the first time it says what was tried, and nothing about a
+//! limit of the network.
 
 use std::time::{Duration, Instant};
 
 const PERIOD: Duration = Duration::from_secs(1);
-/// How often the backlog is looked at. The shortest of a second counts: a key
-/// frame that is on its way is none.
-const LOOK: Duration = Duration::from_millis(250);
 const BACKLOG: Duration = Duration::from_millis(100);
 /// Of what was sent, so that the backlog becomes shorter.
 const BACK_OFF: f64 = 0.85;
@@ -42,17 +40,16 @@ const RTT_HALF_WINDOW: Duration = Duration::from_secs(30);
 /// The rate that all streams of a session may have together.
 #[derive(Debug)]
 pub struct Estimator {
-    cap: Option<u64>,
     /// Bits per second.
     estimate: Option<f64>,
+    /// It has fallen before.
+    limited: bool,
     ticked: Instant,
-    looked: Instant,
     /// Bytes since the last tick.
     sent: usize,
     /// Mean of the last seconds, in bits per second.
     mean: Option<f64>,
-    /// The shortest backlog since then, and in the second before.
-    backlog: Option<Duration>,
+    /// The backlog of the second before.
     before: Duration,
     dropped: bool,
     /// The last report of loss, and when it came.
@@ -66,13 +63,11 @@ pub struct Estimator {
 impl Estimator {
     pub fn new(now: Instant) -> Self {
         Self {
-            cap: None,
             estimate: None,
+            limited: false,
             ticked: now,
-            looked: now,
             sent: 0,
             mean: None,
-            backlog: None,
             before: Duration::ZERO,
             dropped: false,
             loss: None,
@@ -82,18 +77,12 @@ impl Estimator {
         }
     }
 
-    /// Bits per second that the estimate never exceeds.
-    pub fn set_cap(&mut self, cap: Option<u64>) {
-        self.cap = cap;
-        self.settle();
-    }
-
     /// Another connection: the estimate stays, what it was measured from
     /// does not.
     pub fn restart(&mut self, now: Instant) {
         *self = Self {
-            cap: self.cap,
             estimate: self.estimate,
+            limited: self.limited,
             ..Self::new(now)
         };
     }
@@ -129,7 +118,12 @@ impl Estimator {
 
     /// When to call `poll`.
     pub fn poll_timeout(&self) -> Instant {
-        self.looked.checked_add(LOOK).unwrap_or(self.looked)
+        self.ticked.checked_add(PERIOD).unwrap_or(self.ticked)
+    }
+
+    /// Whether the network has ever shown a limit.
+    pub fn is_limited(&self) -> bool {
+        self.limited
     }
 
     /// Bits per second, once anything was sent.
@@ -137,21 +131,14 @@ impl Estimator {
         self.estimate.map(|estimate| estimate as u64)
     }
 
-    /// Once a second: the estimate. `backlog` is how long what is to leave
-    /// next has waited.
+    /// Once a second: the estimate. `backlog` is the shortest time since the last call that what was to leave next had
+    /// waited: a key frame that is on its way is none.
     pub fn poll(&mut self, backlog: Duration, now: Instant) -> Option<u64> {
         if now < self.poll_timeout() {
             return None;
         }
-        self.looked = now;
-        let backlog = self.backlog.map_or(backlog, |least| least.min(backlog));
-        self.backlog = Some(backlog);
         let elapsed = now.saturating_duration_since(self.ticked);
-        if elapsed < PERIOD {
-            return None;
-        }
         self.ticked = now;
-        self.backlog = None;
         self.tick(backlog, elapsed.as_secs_f64(), now)
     }
 
@@ -168,21 +155,25 @@ impl Estimator {
         }
         self.mean = Some(mean);
         let estimate = self.estimate.unwrap_or(rate);
-        self.estimate = Some(if dropped || backlog >= BACKLOG && backlog >= before {
-            estimate.min(rate * BACK_OFF)
+        let limit = if dropped || backlog >= BACKLOG && backlog >= before {
+            Some(rate * BACK_OFF)
         } else if delayed {
-            estimate.min(mean * BACK_OFF)
-        } else if let Some(loss) = news.filter(|loss| *loss > LOSS_HIGH) {
-            estimate.min(mean * (1.0 - loss))
-        } else if backlog >= BACKLOG || self.uncertain(now) {
-            estimate
+            Some(mean * BACK_OFF)
         } else {
-            let from = estimate.max(mean * GROWS_FROM);
-            let grown = from * GROWTH.powf(elapsed.min(2.0));
-            estimate.max(grown.min(mean * UNTRIED))
-        });
-        self.estimate = self.estimate.map(|estimate| estimate.max(LEAST));
-        self.settle();
+            let loss = news.filter(|loss| *loss > LOSS_HIGH);
+            loss.map(|loss| mean * (1.0 - loss))
+        };
+        self.limited |= limit.is_some();
+        let estimate = match limit {
+            Some(limit) => estimate.min(limit),
+            None if backlog >= BACKLOG || self.uncertain(now) => estimate,
+            None => {
+                let from = estimate.max(mean * GROWS_FROM);
+                let grown = from * GROWTH.powf(elapsed.min(2.0));
+                estimate.max(grown.min(mean * UNTRIED))
+            }
+        };
+        self.estimate = Some(estimate.max(LEAST));
         self.estimate()
     }
 
@@ -191,12 +182,6 @@ impl Estimator {
         self.loss.is_some_and(|(loss, at)| {
             loss > LOSS_LOW || now.saturating_duration_since(at) > REPORT_HOLDS
         })
-    }
-
-    fn settle(&mut self) {
-        if let Some(cap) = self.cap {
-            self.estimate = self.estimate.map(|estimate| estimate.min(cap as f64));
-        }
     }
 }
 
@@ -248,6 +233,8 @@ mod tests {
         reported: Instant,
         longest: Duration,
         dropped: f64,
+        /// Of the delay, since the last estimate.
+        least: Duration,
     }
 
     impl Link {
@@ -265,6 +252,7 @@ mod tests {
                 reported: now,
                 longest: Duration::ZERO,
                 dropped: 0.0,
+                least: Duration::MAX,
             }
         }
 
@@ -286,7 +274,9 @@ mod tests {
                     self.tcp_step(came, room);
                 }
                 self.longest = self.longest.max(self.delay());
-                if let Some(estimate) = self.estimator.poll(self.delay(), self.now) {
+                self.least = self.least.min(self.delay());
+                if let Some(estimate) = self.estimator.poll(self.least, self.now) {
+                    self.least = Duration::MAX;
                     // The encoder has a lag and a maximum.
                     self.encoder += (estimate as f64 - self.encoder) * 0.7;
                     self.encoder = self.encoder.clamp(0.3 * MBIT, 8.0 * MBIT);
@@ -403,8 +393,8 @@ mod tests {
         let mut estimator = Estimator::new(start);
         assert_eq!(estimator.poll(Duration::ZERO, start + 2 * SECOND), None);
         estimator.handle_sent(125_000);
-        assert_eq!(estimator.poll_timeout(), start + 2250 * MS);
-        assert_eq!(estimator.poll(Duration::ZERO, start + 2749 * MS), None);
+        assert_eq!(estimator.poll_timeout(), start + 3 * SECOND);
+        assert_eq!(estimator.poll(Duration::ZERO, start + 2999 * MS), None);
         let first = estimator.poll(Duration::ZERO, start + 3 * SECOND);
         assert_eq!(first, Some(1_080_000));
         assert_eq!(estimator.poll(Duration::ZERO, start + 3 * SECOND), None);
@@ -412,18 +402,35 @@ mod tests {
 
     // covers: P-PUB-14
     #[test]
-    fn it_grows_to_no_more_than_half_again_of_what_was_sent_and_not_above_the_cap() {
+    fn it_grows_to_no_more_than_half_again_of_what_was_sent() {
         let mut now = Instant::now();
         let mut estimator = Estimator::new(now);
         let sent = |e: &mut Estimator, _| e.handle_sent(125_000);
         let estimate = seconds(&mut estimator, &mut now, 60, sent).unwrap();
         assert!((1_490_000..=1_500_000).contains(&estimate), "{estimate}");
-        estimator.set_cap(Some(1_200_000));
-        assert_eq!(estimator.estimate(), Some(1_200_000));
-        assert_eq!(seconds(&mut estimator, &mut now, 9, sent), Some(1_200_000));
         // A picture that needs less is no sign of a narrow path.
         let less = |e: &mut Estimator, _| e.handle_sent(12_500);
-        assert_eq!(seconds(&mut estimator, &mut now, 30, less), Some(1_200_000));
+        assert_eq!(seconds(&mut estimator, &mut now, 30, less), Some(estimate));
+        assert!(!estimator.is_limited());
+    }
+
+    // covers: P-PUB-14
+    #[test]
+    fn it_says_nothing_of_a_limit_before_there_was_a_sign_of_one() {
+        let mut now = Instant::now();
+        let mut estimator = Estimator::new(now);
+        // An encoder that begins with a dark picture.
+        let little = |e: &mut Estimator, _| e.handle_sent(1_000);
+        assert!(seconds(&mut estimator, &mut now, 3, little).unwrap() < 20_000);
+        assert!(!estimator.is_limited());
+        let lost = |e: &mut Estimator, at| {
+            e.handle_sent(125_000);
+            e.handle_report(0.5, None, at);
+        };
+        seconds(&mut estimator, &mut now, 1, lost);
+        assert!(estimator.is_limited());
+        estimator.restart(now);
+        assert!(estimator.is_limited(), "the path is the same");
     }
 
     // covers: P-PUB-14

@@ -31,6 +31,17 @@ struct Source {
     behind: u16,
 }
 
+impl Source {
+    fn place(&mut self, payload_type: u8) -> Place {
+        self.mixed |= self.payload_type != payload_type;
+        self.came = self.came.wrapping_add(1);
+        Place {
+            ssrc: self.ssrc,
+            count: self.came,
+        }
+    }
+}
+
 /// The numbers of one stream.
 #[derive(Debug, Default)]
 pub struct Numbering {
@@ -40,6 +51,11 @@ pub struct Numbering {
 impl Numbering {
     /// A packet has come; to be asked of each, in order.
     pub fn place(&mut self, ssrc: u32, payload_type: u8) -> Place {
+        if let Some(source) = self.sources.first_mut()
+            && source.ssrc == ssrc
+        {
+            return source.place(payload_type);
+        }
         let known = self.sources.iter().position(|source| source.ssrc == ssrc);
         let mut source = match known {
             Some(index) => self.sources.remove(index),
@@ -52,13 +68,11 @@ impl Numbering {
                 behind: 0,
             },
         };
-        source.mixed |= source.payload_type != payload_type;
-        source.came = source.came.wrapping_add(1);
-        let count = source.came;
+        let place = source.place(payload_type);
         // The last that had something is the first; the last of them all goes.
         self.sources.insert(0, source);
         self.sources.truncate(SOURCES);
-        Place { ssrc, count }
+        place
     }
 
     /// The number under which the packet of this place leaves, in place of its

@@ -13,8 +13,12 @@ pub const RUN: usize = 16;
 const TICK: Duration = Duration::from_millis(1);
 /// A run of usual packets may always leave at once.
 const RUN_BYTES: f64 = (RUN * 1400) as f64;
-/// What was not sent for want of a wake-up may be made up for.
+/// What was not sent for want of a wake-up may be made up for, …
 const CATCH_UP: f64 = 0.004;
+/// … and a larger bucket needs fewer of them: …
+const DEPTH: f64 = 0.008;
+/// … up to 40 packets, for which a receiver has room beside those of [`SAFE_RATE`].
+const DEPTH_BYTES: f64 = 56_000.0;
 /// Of the time to the next unit, what sending one may take.
 const PART: f64 = 0.75;
 /// Where units come seldom, or nobody knows yet how often, sending one need
@@ -92,12 +96,15 @@ impl Pacer {
         self.largest = 0.0;
     }
 
-    /// When a packet may leave again, on a tick; None if it may already.
-    pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        let missing = -(self.tokens + self.gain(now));
-        if missing < 0.0 {
+    /// When to come again for `waiting` bytes, on a tick; None if some may leave already. A wake-up is worth most of a bucket.
+    pub fn poll_timeout(&self, waiting: usize, now: Instant) -> Option<Instant> {
+        let tokens = self.tokens + self.gain(now);
+        if tokens > 0.0 {
             return None;
         }
+        // All that waits, or most of a bucket: a late timer would overfill it.
+        let wanted = (waiting as f64).min(0.75 * self.depth()).max(1.0);
+        let missing = wanted - tokens;
         let ticks = (missing / self.rate() / TICK.as_secs_f64()).floor() + 1.0;
         now.checked_add(TICK.mul_f64(ticks.min(1000.0)))
     }
@@ -113,6 +120,12 @@ impl Pacer {
         (2.0 * self.measured).max(in_time).max(quick).max(RUN_BYTES)
     }
 
+    fn depth(&self) -> f64 {
+        let rate = self.rate();
+        let larger = (DEPTH * rate).min(DEPTH_BYTES);
+        larger.max(CATCH_UP * rate).max(RUN_BYTES)
+    }
+
     fn note_interval(&mut self, apart: f64) {
         if self.interval == 0.0 {
             self.interval = apart;
@@ -126,17 +139,23 @@ impl Pacer {
     }
 
     fn refill(&mut self, now: Instant) {
-        let depth = RUN_BYTES.max(self.rate() * CATCH_UP);
-        self.tokens = (self.tokens + self.gain(now)).min(depth);
-        self.refilled = self.refilled.max(now);
+        // The packets of a unit mostly come at one time.
+        if now <= self.refilled {
+            return;
+        }
+        self.tokens = (self.tokens + self.gain(now)).min(self.depth());
+        self.refilled = now;
     }
 
     fn decay(&mut self, now: Instant) {
+        if now <= self.measured_at {
+            return;
+        }
         let apart = now
             .saturating_duration_since(self.measured_at)
             .as_secs_f64();
         self.measured *= (-apart / RATE_TIME).exp();
-        self.measured_at = self.measured_at.max(now);
+        self.measured_at = now;
     }
 }
 
@@ -225,7 +244,8 @@ mod tests {
                 pacer.handle_drained();
                 frame_at
             } else {
-                let at = pacer.poll_timeout(now).expect("it may not send");
+                let waiting = queue.iter().map(|(bytes, ..)| bytes).sum();
+                let at = pacer.poll_timeout(waiting, now).expect("it may not send");
                 assert!(at > now && at <= now + 100 * MS, "{:?}", at - now);
                 wakeups += 1;
                 frame_at.max(now).min(at + late(wakeups))
@@ -311,9 +331,18 @@ mod tests {
             left += 1;
         }
         assert!((RUN..=RUN + 1).contains(&left), "{left}");
-        let next = pacer.poll_timeout(now).unwrap();
+        let next = pacer.poll_timeout(PACKET, now).unwrap();
         assert_eq!(next, now + MS);
         assert!(pacer.may_send(next));
+        // All of a run, if there is more.
+        let later = pacer.poll_timeout(100 * PACKET, now).unwrap();
+        assert!(later > next);
+        left = 0;
+        while pacer.may_send(later) {
+            pacer.handle_sent(PACKET);
+            left += 1;
+        }
+        assert!((RUN..=RUN + 1).contains(&left), "{left}");
     }
 
     proptest! {

@@ -102,9 +102,9 @@ impl PublishHost for ElementHost {
         }
     }
 
-    fn estimated_bitrate(&self, bits_per_second: u64) {
+    fn estimated_bitrate(&self, _bits_per_second: u64, limited: bool) {
         if let Some(element) = self.element.upgrade() {
-            element.imp().bitrate_is(bits_per_second);
+            element.imp().bitrate_is(limited);
         }
     }
 }

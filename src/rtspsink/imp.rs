@@ -167,6 +167,7 @@ impl ObjectImpl for RtspSink2 {
                     running.publisher.set_max_queue_time(time);
                 }
             }
+            Ok(Change::Bitrate) => self.reset_encoders(),
             Err(reason) => gst::error!(CAT, imp = self, "{}: {}", pspec.name(), redact(&reason)),
         }
     }

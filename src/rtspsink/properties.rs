@@ -53,6 +53,8 @@ pub(super) enum Change {
     Common(settings::Change),
     Sync(bool),
     MaxQueueTime(Duration),
+    /// Encoders are to be set anew.
+    Bitrate,
 }
 
 impl Settings {
@@ -76,9 +78,18 @@ impl Settings {
                     self.max_queue_time,
                 )));
             }
-            "adaptive-bitrate" => self.adaptive_bitrate = value_of(value)?,
-            "min-bitrate" => self.min_bitrate = value_of(value)?,
-            "max-bitrate" => self.max_bitrate = value_of(value)?,
+            "adaptive-bitrate" => {
+                self.adaptive_bitrate = value_of(value)?;
+                return Ok(Change::Bitrate);
+            }
+            "min-bitrate" => {
+                self.min_bitrate = value_of(value)?;
+                return Ok(Change::Bitrate);
+            }
+            "max-bitrate" => {
+                self.max_bitrate = value_of(value)?;
+                return Ok(Change::Bitrate);
+            }
             other => return Err(format!("no property {other}")),
         }
         Ok(Change::Common(settings::Change::NextStart))
@@ -133,7 +144,6 @@ impl Settings {
             feedback,
             rtcp: self.common.do_rtcp,
             ntp_time_source: self.ntp_time_source,
-            max_bitrate: Some(self.max_bitrate).filter(|maximum| *maximum > 0),
         })
     }
 }

@@ -1,5 +1,7 @@
 //! From pads to streams: requested, known, announced, ended, released.
 
+use std::sync::atomic::Ordering;
+
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
@@ -56,6 +58,8 @@ impl RtspSink2 {
             return None;
         }
         element.child_added(&pad, &pad.name());
+        let action = lock(&self.state).streams.wait_for(number);
+        self.act(action);
         Some(pad.upcast())
     }
 
@@ -64,11 +68,10 @@ impl RtspSink2 {
         let Some(Stream { number, sink }) = pad.stream() else {
             return;
         };
-        let (running, published, action) = {
-            let mut state = lock(&self.state);
+        let (running, published) = {
+            let state = lock(&self.state);
             let published = state.streams.is_announced(number);
-            let action = state.streams.remove(number);
-            (state.running.clone(), published, action)
+            (state.running.clone(), published)
         };
         // First the sink: a streaming thread may wait in it.
         sink.set_locked_state(true);
@@ -87,6 +90,8 @@ impl RtspSink2 {
             let _ = element.remove_pad(pad);
             element.child_removed(pad, &pad.name());
         }
+        // Only now is its name free for another.
+        let action = lock(&self.state).streams.remove(number);
         self.act(action);
     }
 
@@ -157,27 +162,27 @@ impl RtspSink2 {
         };
         match action {
             Action::Nothing => {}
-            Action::Wait => {
+            Action::Wait(streams) => {
                 let element = self.obj().downgrade();
                 running.wait(CAPS_WAIT, move || {
                     if let Some(element) = element.upgrade() {
-                        element.call_async(|element| element.imp().stop_waiting());
+                        element.call_async(move |element| element.imp().stop_waiting(&streams));
                     }
                 });
             }
-            Action::Announce(streams) => {
+            Action::Announce(number, streams) => {
                 let describe = |(number, media)| self.describe(number, media);
                 let streams = streams.into_iter().filter_map(describe).collect();
-                running.publisher.announce(streams);
+                running.publisher.announce(number, streams);
             }
         }
     }
 
-    fn stop_waiting(&self) {
+    fn stop_waiting(&self, streams: &[u32]) {
         let Some(running) = self.running() else {
             return;
         };
-        let (late, action) = lock(&self.state).streams.stop_waiting();
+        let (late, action) = lock(&self.state).streams.stop_waiting(streams);
         for pad in late.into_iter().filter_map(|number| self.pad(number)) {
             gst::element_imp_warning!(
                 self,
@@ -222,14 +227,43 @@ impl RtspSink2 {
         current == gst::State::Playing || pending == gst::State::Playing
     }
 
+    /// A flush is over: what comes now is published, also after EOS.
+    pub(super) fn stream_flushed(&self, stream: u32) {
+        let Some(running) = self.running() else {
+            return;
+        };
+        running.take_eos(stream);
+        running.publisher.resume(stream);
+        let action = lock(&self.state).streams.resume(stream);
+        self.act(action);
+    }
+
     /// All SETUPs are done.
     pub(super) fn session_is_ready(&self) {
+        self.excuse_live_streams();
         // A live pipeline goes on to PLAYING with the next buffer; RECORD need
         // not wait for that.
         if self.is_bound_for_playing()
             && let Some(running) = self.running()
         {
             running.publisher.record();
+        }
+    }
+
+    /// A live stream that brings nothing yet does not hold the others' preroll: the
+    /// bin takes it as prerolled, and its sink plays with its first packet.
+    fn excuse_live_streams(&self) {
+        for sink in self
+            .pads()
+            .iter()
+            .filter_map(|pad| Some(pad.stream()?.sink))
+        {
+            let (result, ..) = sink.state(gst::ClockTime::ZERO);
+            if result == Ok(gst::StateChangeSuccess::Async) && sink.is_live() {
+                gst::debug!(CAT, obj = sink, "live and without data");
+                let done = gst::message::AsyncDone::builder().src(&sink).build();
+                self.parent_handle_message(done);
+            }
         }
     }
 
@@ -261,13 +295,40 @@ impl RtspSink2 {
         }
     }
 
-    /// The network takes so much of all streams together.
-    pub(super) fn bitrate_is(&self, estimate: u64) {
+    /// The estimate has changed.
+    pub(super) fn bitrate_is(&self, limited: bool) {
         self.obj().notify("estimated-bitrate");
+        if let Some(running) = self.running() {
+            running.limited.store(limited, Ordering::Release);
+        }
+        self.set_encoders();
+    }
+
+    /// The limits of the encoders are others.
+    pub(super) fn reset_encoders(&self) {
+        let Some(running) = self.running() else {
+            return;
+        };
+        let element = self.obj().downgrade();
+        running.publisher.foreign().run(move || {
+            if let Some(element) = element.upgrade() {
+                element.imp().set_encoders();
+            }
+        });
+    }
+
+    /// Shares out what the network takes of all streams together. Only the session's
+    /// queue of foreign code may do that.
+    fn set_encoders(&self) {
         let settings = lock(&self.settings).clone();
         let Some(running) = self.running().filter(|_| settings.adaptive_bitrate) else {
             return;
         };
+        let estimate = running.publisher.estimated_bitrate();
+        if estimate == 0 {
+            return;
+        }
+        let limited = running.limited.load(Ordering::Acquire);
         let is_video = |number: u32| {
             let state = lock(&self.state);
             let media = state.streams.announced(number);
@@ -293,6 +354,12 @@ impl RtspSink2 {
         let initial: Vec<u64> = found.iter().map(|(_, encoder)| encoder.initial).collect();
         let shares = encoder::shares(estimate, others, &initial);
         for ((_, encoder), share) in found.iter_mut().zip(shares) {
+            // What was sent up to now is no limit.
+            let share = if limited {
+                share
+            } else {
+                share.max(encoder.initial)
+            };
             encoder.set(settings.within_limits(share, encoder.initial));
         }
         *lock(&running.encoders) = found.into_iter().collect();

@@ -38,6 +38,12 @@ impl RtpSink {
         self.upcast_ref::<gst_base::BaseSink>().sink_pad().clone()
     }
 
+    /// Whether what comes is from a live source.
+    pub(super) fn is_live(&self) -> bool {
+        let mut query = gst::query::Latency::new();
+        self.pad().peer_query(&mut query) && query.result().0
+    }
+
     /// Asks upstream for a key frame.
     pub(super) fn force_key_unit(&self, all_headers: bool, count: u32) {
         let structure = gst::Structure::builder("GstForceKeyUnit")
@@ -145,13 +151,13 @@ mod imp {
             let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
             let live = Mutex::new(None);
             let weak = self.obj().downgrade();
-            let probe = self.obj().pad().add_probe(kinds, move |pad, info| {
+            let probe = self.obj().pad().add_probe(kinds, move |_, info| {
                 let Some(sink) = weak.upgrade() else {
                     return gst::PadProbeReturn::Remove;
                 };
                 let imp = sink.imp();
                 let open = lock(&imp.gate).as_ref().is_none_or(|gate| gate.is_open());
-                let live = *lock(&live).get_or_insert_with(|| is_live(pad));
+                let live = *lock(&live).get_or_insert_with(|| sink.is_live());
                 if open || !live {
                     lock(&imp.probe).take();
                     return gst::PadProbeReturn::Remove;
@@ -163,16 +169,11 @@ mod imp {
                     Some(gst::PadProbeData::BufferList(list)) => imp.send(list.iter()),
                     _ => return gst::PadProbeReturn::Ok,
                 };
-                gst::PadProbeReturn::Handled
+                // Not `Handled`: with a flow that is no success GStreamer releases the data a second time.
+                gst::PadProbeReturn::Drop
             });
             *lock(&self.probe) = probe;
         }
-    }
-
-    /// Whether what comes to a pad comes from a live source.
-    fn is_live(pad: &gst::Pad) -> bool {
-        let mut query = gst::query::Latency::new();
-        pad.peer_query(&mut query) && query.result().0
     }
 
     #[glib::object_subclass]
@@ -277,7 +278,12 @@ mod imp {
                     let segment = segment.segment().downcast_ref::<gst::ClockTime>();
                     lock(&self.way).segment = segment.cloned();
                 }
-                gst::EventView::FlushStop(_) => lock(&self.way).segment = None,
+                gst::EventView::FlushStop(_) => {
+                    lock(&self.way).segment = None;
+                    if let Some(element) = self.element() {
+                        element.imp().stream_flushed(self.obj().stream());
+                    }
+                }
                 _ => {}
             }
             self.parent_event(event)

@@ -1,6 +1,7 @@
 //! What one start of the element has, from READY to PAUSED and back.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
@@ -14,13 +15,15 @@ use crate::session::Publisher;
 pub(super) struct Running {
     pub publisher: Publisher,
     pub gate: Arc<Gate>,
-    /// Set once the first caps are there: the end of the wait for the others.
-    deadline: Mutex<Option<gst::SingleShotClockId>>,
+    /// The ends of the waits for caps.
+    deadlines: Mutex<Vec<gst::SingleShotClockId>>,
     /// EOS of streams whose last packets are still under way.
     eos: Mutex<HashMap<u32, gst::Message>>,
     left_out: Mutex<Vec<(RtspSink2Pad, Option<gst::PadProbeId>)>>,
     /// The encoders before the pads that have been looked at.
     pub encoders: Mutex<HashMap<u32, Encoder>>,
+    /// The network has shown a limit.
+    pub limited: AtomicBool,
 }
 
 impl Running {
@@ -28,10 +31,11 @@ impl Running {
         Self {
             publisher,
             gate,
-            deadline: Mutex::default(),
+            deadlines: Mutex::default(),
             eos: Mutex::default(),
             left_out: Mutex::default(),
             encoders: Mutex::default(),
+            limited: AtomicBool::default(),
         }
     }
 
@@ -44,17 +48,16 @@ impl Running {
         lock(&self.eos).remove(&stream)
     }
 
-    /// Calls `then` after `time`, once a start.
+    /// Calls `then` after `time`.
     pub fn wait(&self, time: gst::ClockTime, then: impl FnOnce() + Send + 'static) {
-        let mut deadline = lock(&self.deadline);
-        if deadline.is_some() {
-            return;
-        }
         let clock = gst::SystemClock::obtain();
-        let id = clock.new_single_shot_id(clock.time() + time);
+        let now = clock.time();
+        let id = clock.new_single_shot_id(now + time);
         // It fails when it is called off.
         let _ = id.wait_async(move |_, _, _| then());
-        *deadline = Some(id);
+        let mut deadlines = lock(&self.deadlines);
+        deadlines.retain(|id| id.time() > now);
+        deadlines.push(id);
     }
 
     /// Nothing of a pad is published: what comes is dropped, and its sink no
@@ -73,7 +76,7 @@ impl Running {
 
     /// The start is over: nothing is waited for, every pad counts again.
     pub fn end(&self, element: &RtspSink2) {
-        if let Some(id) = lock(&self.deadline).take() {
+        for id in std::mem::take(&mut *lock(&self.deadlines)) {
             id.unschedule();
         }
         lock(&self.eos).clear();

@@ -24,16 +24,18 @@ pub(super) struct Streams {
     streams: Vec<(u32, State)>,
     announced: Vec<u32>,
     released: u32,
+    announcements: u64,
 }
 
 /// What a change asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Action {
     Nothing,
-    /// The first caps are there: the others have a while to follow.
-    Wait,
-    /// All are known: these are to be published, in this order.
-    Announce(Vec<(u32, Announced)>),
+    /// Others have caps: these have a while to get theirs.
+    Wait(Vec<u32>),
+    /// All are known: these are to be published, in this order. The number is that of
+    /// the announcement.
+    Announce(u64, Vec<(u32, Announced)>),
 }
 
 impl Streams {
@@ -46,7 +48,7 @@ impl Streams {
     }
 
     /// Adds a stream for the pad of this number, or of the lowest free one: the
-    /// numbers of the pad and of the stream.
+    /// numbers of the pad and of the stream. [`Self::wait_for`] is to follow.
     pub fn add(&mut self, pad: Option<u32>) -> Option<(u32, u32)> {
         let streams = &self.streams;
         let free = |pad: &u32| streams.iter().all(|(number, _)| number % PADS != *pad);
@@ -59,6 +61,27 @@ impl Streams {
         let at = streams.partition_point(|(number, _)| order(*number) < order(stream));
         self.streams.insert(at, (stream, State::Waiting));
         Some((pad, stream))
+    }
+
+    /// A stream without caps, while others have theirs.
+    pub fn wait_for(&self, stream: u32) -> Action {
+        match self.state(stream) {
+            Some(State::Waiting) if self.any_known() => Action::Wait(vec![stream]),
+            _ => Action::Nothing,
+        }
+    }
+
+    fn any_known(&self) -> bool {
+        let mut states = self.streams.iter().map(|(_, state)| state);
+        states.any(|state| matches!(state, State::Known(_)))
+    }
+
+    /// One that ended before it had begun begins after all.
+    pub fn resume(&mut self, stream: u32) -> Action {
+        if self.state(stream) == Some(&State::Ended) {
+            self.set(stream, State::Waiting);
+        }
+        self.wait_for(stream)
     }
 
     /// Takes a stream off the list.
@@ -88,10 +111,7 @@ impl Streams {
 
     /// The caps of a stream, for the first time or anew.
     pub fn caps(&mut self, stream: u32, media: Announced) -> Action {
-        let first = !self
-            .streams
-            .iter()
-            .any(|(_, state)| matches!(state, State::Known(_)));
+        let first = !self.any_known();
         let goes_on = match self.state(stream) {
             Some(State::Known(before)) => before.goes_on_as(&media),
             Some(State::Waiting) => false,
@@ -103,16 +123,20 @@ impl Streams {
         }
         self.announced.retain(|number| *number != stream);
         match self.next() {
-            Action::Nothing if first => Action::Wait,
+            Action::Nothing if first => {
+                let waiting = self.streams.iter();
+                let waiting = waiting.filter(|(_, state)| *state == State::Waiting);
+                Action::Wait(waiting.map(|(number, _)| *number).collect())
+            }
             action => action,
         }
     }
 
-    /// The wait is over: the streams that are left out, and what to do.
-    pub fn stop_waiting(&mut self) -> (Vec<u32>, Action) {
+    /// The wait for these is over: those that are left out, and what to do.
+    pub fn stop_waiting(&mut self, waited_for: &[u32]) -> (Vec<u32>, Action) {
         let mut late = Vec::new();
         for (number, state) in &mut self.streams {
-            if *state == State::Waiting {
+            if *state == State::Waiting && waited_for.contains(number) {
                 *state = State::LeftOut;
                 late.push(*number);
             }
@@ -141,7 +165,8 @@ impl Streams {
             return Action::Nothing;
         }
         self.announced = known.iter().map(|(number, _)| *number).collect();
-        Action::Announce(known)
+        self.announcements = self.announcements.saturating_add(1);
+        Action::Announce(self.announcements, known)
     }
 
     fn state(&self, stream: u32) -> Option<&State> {
@@ -176,7 +201,7 @@ mod tests {
 
     fn announced(action: Action) -> Vec<u32> {
         match action {
-            Action::Announce(streams) => streams.into_iter().map(|(number, _)| number).collect(),
+            Action::Announce(_, streams) => streams.into_iter().map(|(number, _)| number).collect(),
             other => panic!("{other:?}"),
         }
     }
@@ -192,7 +217,7 @@ mod tests {
     #[test]
     fn all_are_announced_together_in_the_order_of_the_pads() {
         let mut streams = three();
-        assert_eq!(streams.caps(1, media("VP8")), Action::Wait);
+        assert_eq!(streams.caps(1, media("VP8")), Action::Wait(vec![0, 2]));
         assert_eq!(streams.caps(0, media("VP8")), Action::Nothing);
         assert_eq!(announced(streams.caps(2, media("VP8"))), [0, 1, 2]);
     }
@@ -202,7 +227,7 @@ mod tests {
         let mut streams = three();
         streams.caps(0, media("VP8"));
         streams.caps(2, media("VP8"));
-        let (late, action) = streams.stop_waiting();
+        let (late, action) = streams.stop_waiting(&[0, 1]);
         assert_eq!(late, [1]);
         assert_eq!(announced(action), [0, 2]);
         assert_eq!(streams.caps(1, media("VP8")), Action::Nothing, "too late");
@@ -238,7 +263,47 @@ mod tests {
         assert_eq!(announced(streams.caps(1, media("VP8"))), [0, 1]);
         streams.restart();
         assert!(!streams.is_announced(0));
-        assert_eq!(streams.caps(1, media("VP8")), Action::Wait);
+        assert_eq!(streams.caps(1, media("VP8")), Action::Wait(vec![0]));
+    }
+
+    #[test]
+    fn one_that_is_requested_later_has_its_own_while_to_get_caps() {
+        let mut streams = Streams::default();
+        streams.add(Some(0));
+        assert_eq!(streams.wait_for(0), Action::Nothing, "nobody has caps");
+        streams.caps(0, media("VP8"));
+        for pad in [1, 2] {
+            streams.add(Some(pad));
+            assert_eq!(streams.wait_for(pad), Action::Wait(vec![pad]));
+        }
+        assert_eq!(streams.stop_waiting(&[1]), (vec![1], Action::Nothing));
+        assert_eq!(announced(streams.caps(2, media("VP8"))), [0, 2]);
+        assert!(streams.stop_waiting(&[2]).0.is_empty());
+    }
+
+    #[test]
+    fn announcements_are_numbered() {
+        let mut streams = three();
+        streams.caps(0, media("VP8"));
+        streams.caps(1, media("VP8"));
+        let first = streams.caps(2, media("VP8"));
+        let second = streams.caps(1, media("H264"));
+        let number = |action| match action {
+            Action::Announce(number, _) => number,
+            other => panic!("{other:?}"),
+        };
+        assert!(number(first) < number(second));
+    }
+
+    #[test]
+    fn one_that_ended_unseen_can_begin_after_all() {
+        let mut streams = three();
+        streams.caps(0, media("VP8"));
+        streams.end(1);
+        assert_eq!(announced(streams.end(2)), [0]);
+        assert_eq!(streams.resume(0), Action::Nothing);
+        assert_eq!(streams.resume(1), Action::Wait(vec![1]));
+        assert_eq!(announced(streams.caps(1, media("VP8"))), [0, 1]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::lock::lock;
+use super::publish::pace::Pace;
 use super::watchdog::Watchdog;
 
 /// As GStreamer's streaming threads have: elements downstream rely on it.
@@ -23,6 +24,7 @@ pub(crate) struct Runtimes {
     io: Runtime,
     ctl: Runtime,
     watchdog: Arc<Watchdog>,
+    pace: Mutex<Option<Arc<Pace>>>,
 }
 
 impl Runtimes {
@@ -45,7 +47,12 @@ impl Runtimes {
             .build()?;
         let permits = workers.saturating_sub(RESERVED_WORKERS).max(1);
         let watchdog = Watchdog::start(permits, io.handle().clone())?;
-        Ok(Self { io, ctl, watchdog })
+        Ok(Self {
+            io,
+            ctl,
+            watchdog,
+            pace: Mutex::default(),
+        })
     }
 
     /// Readers and deliveries.
@@ -56,6 +63,15 @@ impl Runtimes {
     /// Sessions. Its blocking pool runs foreign code.
     pub(crate) fn ctl(&self) -> &Handle {
         self.ctl.handle()
+    }
+
+    /// The thread that paces what is published over UDP; it is there from the first use on.
+    pub(super) fn pace(&self) -> io::Result<Arc<Pace>> {
+        let mut pace = lock(&self.pace);
+        if let Some(pace) = &*pace {
+            return Ok(pace.clone());
+        }
+        Ok(pace.insert(Arc::new(Pace::start()?)).clone())
     }
 
     /// Gives out the permits to push on a worker.

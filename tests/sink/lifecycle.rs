@@ -148,3 +148,41 @@ fn quick_starts_and_stops_are_harmless() {
     server.wait_frames(0, 20);
     assert_eq!(publisher.errors(), Vec::<String>::new());
 }
+
+#[test]
+fn after_a_flushing_seek_at_the_end_it_is_published_again() {
+    crate::init();
+    let server = Scripted::new(Rules::default());
+    let folder = crate::process::Folder::new();
+    let file = folder.file("sound.wav");
+    // 100 packets of 20 ms.
+    let make = format!(
+        "audiotestsrc num-buffers=100 samplesperbuffer=160 ! audio/x-raw,rate=8000,channels=1 \
+         ! mulawenc ! wavenc ! filesink location={}",
+        file.display()
+    );
+    let maker = gst::parse::launch(&make).unwrap();
+    maker.set_state(gst::State::Playing).unwrap();
+    let end = maker.bus().unwrap();
+    let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
+    let end = end.timed_pop_filtered(gst::ClockTime::from_seconds(30), &kinds);
+    assert_eq!(end.unwrap().type_(), gst::MessageType::Eos);
+    maker.set_state(gst::State::Null).unwrap();
+
+    let stream = format!(
+        "filesrc location={} ! wavparse ! rtppcmupay min-ptime=20000000 max-ptime=20000000",
+        file.display()
+    );
+    let publisher = Publisher::new(&server.url(), "", &[&stream]).play();
+    publisher.wait_eos();
+    server.wait_request("TEARDOWN", 1);
+    let before = server.frames(0);
+    publisher.forget();
+    let flags = gst::SeekFlags::FLUSH;
+    let begin = gst::ClockTime::ZERO;
+    publisher.pipeline.seek_simple(flags, begin).unwrap();
+    publisher.wait_eos();
+    server.wait_request("TEARDOWN", 2);
+    assert_eq!(server.frames(0), 2 * before, "all of it once more");
+    assert_eq!(publisher.errors(), Vec::<String>::new());
+}

@@ -201,3 +201,36 @@ fn a_pad_that_comes_while_it_is_published_is_announced_anew() {
     server.wait_frames(2, 10);
     assert_eq!(publisher.errors(), Vec::<String>::new());
 }
+
+#[test]
+// Ten seconds, which is what the rule says.
+fn a_pad_without_caps_that_comes_while_it_is_published_is_left_out_after_ten_seconds() {
+    crate::init();
+    let server = Scripted::new(Rules::default());
+    let publisher = Publisher::new(&server.url(), "", &[RTP]).play();
+    server.wait_frames(0, 10);
+    let _never = publisher.sink.request_pad_simple("sink_%u").unwrap();
+    let _branch = add_branch(&publisher);
+    let warning = publisher.wait_warning();
+    assert!(warning.contains("sink_1"), "{warning}");
+    let again = server.wait_request("ANNOUNCE", 2);
+    assert_eq!(again.body.matches("m=").count(), 2, "{}", again.body);
+    assert_eq!(publisher.errors(), Vec::<String>::new());
+}
+
+#[test]
+fn a_pad_that_comes_after_the_only_one_was_released_is_published() {
+    crate::init();
+    let server = Scripted::new(Rules::default());
+    let publisher = Publisher::launch(&format!("rtspsink2 name=out location={}", server.url()));
+    let first = add_branch(&publisher);
+    let publisher = publisher.play();
+    server.wait_frames(0, 10);
+    remove_branch(&publisher, first);
+    server.wait_request("TEARDOWN", 1);
+    let before = server.frames(0);
+    let _second = add_branch(&publisher);
+    server.wait_request("ANNOUNCE", 2);
+    server.wait_frames(0, before + 10);
+    assert_eq!(publisher.errors(), Vec::<String>::new());
+}

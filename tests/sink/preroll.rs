@@ -106,3 +106,24 @@ fn a_start_that_is_called_off_does_not_wait_for_the_server() {
         }
     }
 }
+
+#[test]
+fn a_live_pad_that_has_caps_and_no_data_holds_nobody_up() {
+    crate::init();
+    let server = Scripted::new(Rules::default());
+    let silent = "appsrc name=silent is-live=true format=time do-timestamp=true \
+        caps=audio/x-alaw,rate=8000,channels=1";
+    let publisher = Publisher::new(&server.url(), "", &[RTP, silent]).play();
+    server.wait_frames(0, 50);
+    // It is one of them, and is heard when it has something to say.
+    let silent = publisher.pipeline.by_name("silent").unwrap();
+    for _ in 0..3 {
+        let buffer = gst::Buffer::from_slice([0u8; 160]);
+        let _ = silent.emit_by_name::<gst::FlowReturn>("push-buffer", &[&buffer]);
+    }
+    server.wait_frames(2, 3);
+    let (result, current, _) = publisher.pipeline.state(gst::ClockTime::from_seconds(30));
+    assert!(result.is_ok(), "{result:?}");
+    assert_eq!(current, gst::State::Playing);
+    assert_eq!(publisher.errors(), Vec::<String>::new());
+}

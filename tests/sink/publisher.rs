@@ -1,5 +1,6 @@
 //! A pipeline that publishes, and all that it says on its bus.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -50,6 +51,30 @@ impl Publisher {
             sink,
             messages,
         }
+    }
+
+    /// Counts the packets that the payloader of the first pad makes.
+    pub fn count_packets(&self) -> Arc<AtomicU64> {
+        let count = Arc::<AtomicU64>::default();
+        let counting = count.clone();
+        self.sink.connect("new-payloader", false, move |values| {
+            let payloader = values[1].get::<gst::Element>().unwrap();
+            let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
+            let counting = counting.clone();
+            payloader
+                .static_pad("src")
+                .unwrap()
+                .add_probe(kinds, move |_, info| {
+                    let packets = match &info.data {
+                        Some(gst::PadProbeData::BufferList(list)) => list.len() as u64,
+                        _ => 1,
+                    };
+                    counting.fetch_add(packets, Ordering::SeqCst);
+                    gst::PadProbeReturn::Ok
+                });
+            None
+        });
+        count
     }
 
     pub fn play(self) -> Self {
@@ -125,6 +150,11 @@ impl Publisher {
             let structure = message.structure()?;
             (structure.name() == name).then(|| structure.to_owned())
         })
+    }
+
+    /// Forgets what was said up to now.
+    pub fn forget(&self) {
+        self.messages.0.lock().unwrap().clear();
     }
 
     pub fn errors(&self) -> Vec<String> {

@@ -1,5 +1,7 @@
 //! Publishing to gst-rtsp-server, over each transport.
 
+use std::sync::atomic::Ordering;
+
 use gst_rtsp_server::prelude::*;
 
 use crate::publisher::Publisher;
@@ -8,16 +10,21 @@ use crate::{h264, have};
 
 const FRAMES: usize = 100;
 
-/// A file's length of video arrives from the first frame to the last, and EOS
-/// comes when it is sent.
+/// A file's length of video leaves from the first packet to the last, EOS comes when it is
+/// sent, and it arrives but for what the server lets go of at TEARDOWN.
 fn all_of_it_arrives(settings: &str) {
     if !have(&["x264enc"]) {
         return;
     }
     let recorder = Recorder::new(&["rtph264depay"]);
     let video = h264(FRAMES as i32, false);
-    let publisher = Publisher::new(recorder.url(), settings, &[&video]).play();
+    let publisher = Publisher::new(recorder.url(), settings, &[&video]);
+    let pushed = publisher.count_packets();
+    let publisher = publisher.play();
     publisher.wait_eos();
+    let stats = publisher.stream_stats(0).unwrap();
+    let sent = stats.get::<u64>("packets").unwrap();
+    assert_eq!(sent, pushed.load(Ordering::SeqCst), "{stats}");
     recorder.wait_film(0, FRAMES);
     recorder.track(0, |track| {
         let seqs: Vec<u16> = track.packets.iter().map(|packet| packet.seq).collect();

@@ -40,6 +40,8 @@ pub(super) struct Attempt {
     pub recording_since: Option<Instant>,
     /// Something came from the server.
     pub last_heard: Instant,
+    /// Somebody has reported on what was sent.
+    pub heard_of_media: bool,
     /// Aggregate URL and identifier, for the TEARDOWN after a loss.
     pub session: Option<(String, String)>,
     /// A transport that was granted and whose sockets could not be opened.
@@ -79,6 +81,7 @@ impl Task {
             interleaved: None,
             recording_since: None,
             last_heard: now,
+            heard_of_media: false,
             session: None,
             no_sockets: None,
             silent: false,
@@ -273,6 +276,19 @@ impl Task {
         }
     }
 
+    /// The end of all streams was not the end: some go on, or there are others.
+    pub fn revive(&mut self, now: Instant) {
+        if !self.over || self.failed || self.stop_at.is_some() {
+            return;
+        }
+        self.over = false;
+        match &mut self.attempt {
+            // TEARDOWN is on its way.
+            Some(attempt) => attempt.retiring = Some(after(now, RETIRE_MAX)),
+            None => self.start_attempt(),
+        }
+    }
+
     /// The session that another one replaces is gone.
     pub fn retired(&mut self) {
         if let Some(attempt) = self.attempt.take()
@@ -280,6 +296,9 @@ impl Task {
         {
             // Its TEARDOWN was not answered.
             self.previous_session = attempt.session;
+        }
+        if self.farewell_until.is_some() {
+            self.farewell_done();
         }
         self.start_attempt();
     }

@@ -19,8 +19,6 @@ pub struct PublishConfig {
     /// Reports are sent.
     pub rtcp: bool,
     pub ntp_time_source: NtpTimeSource,
-    /// The estimated bitrate does not grow beyond it, in bit/s.
-    pub max_bitrate: Option<u64>,
 }
 
 /// One stream as it is announced.

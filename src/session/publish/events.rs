@@ -166,7 +166,14 @@ impl Task {
                 }
             }
             Err(error) => {
-                gst::warning!(CAT, "media {media} cannot be sent: {error}");
+                let name = self.streams.get(media).map(|s| s.description.name.clone());
+                let text = format!("{} cannot be sent: {error}", name.unwrap_or_default());
+                gst::warning!(CAT, "{text}");
+                self.post(move |element| {
+                    gst::message::Warning::builder(gst::ResourceError::OpenWrite, &text)
+                        .src(element)
+                        .build()
+                });
                 if let Some(attempt) = &mut self.attempt {
                     attempt.no_sockets = Some((lower, error.to_string()));
                 }
@@ -215,7 +222,7 @@ impl Task {
                     .prepare_sending(self.config.server.udp_buffer_size)?;
                 let peer = MediaPeer::new(*server, Some(*server), Some((port, *rtcp)), true);
                 let filters = (SourceFilter::host(*server), peer.rtcp_filter());
-                Some(self.start_sockets(pair, to, &lane, filters, true))
+                Some(self.start_sockets(pair, to, &lane, filters, true)?)
             }
             Path::Multicast {
                 group,
@@ -246,13 +253,17 @@ impl Task {
                 // Reports come from every member.
                 let filters = (SourceFilter::any(), SourceFilter::any());
                 // What comes to the group's port is our own media.
-                Some(self.start_sockets(pair, to, &lane, filters, false))
+                Some(self.start_sockets(pair, to, &lane, filters, false)?)
             }
         };
         if let Some(udp) = &udp {
             lane.connect(Outlet::Udp(udp.outlet.clone()), rtx);
         }
-        Ok(StreamPath { granted, udp })
+        Ok(StreamPath {
+            granted,
+            udp,
+            refused: 0,
+        })
     }
 
     /// The server's address with this port; that of the connection also says on
@@ -274,8 +285,8 @@ impl Task {
         lane: &Arc<Lane>,
         filters: (SourceFilter, SourceFilter),
         both: bool,
-    ) -> UdpPath {
-        UdpPath::start(self.runtimes.io(), pair, to, lane, filters, both)
+    ) -> std::io::Result<UdpPath> {
+        UdpPath::start(&self.runtimes, pair, to, lane, filters, both)
     }
 
     /// All SETUPs are done.
@@ -331,7 +342,7 @@ impl Task {
         true
     }
 
-    fn transport_switched(&mut self, from: LowerTransport, to: LowerTransport, why: String) {
+    pub fn transport_switched(&mut self, from: LowerTransport, to: LowerTransport, why: String) {
         self.inputs.snapshot.update(|stats| {
             stats.transport_switches = stats.transport_switches.saturating_add(1);
         });
@@ -351,6 +362,7 @@ impl Task {
         };
         let resumed = attempt.recording_since.replace(now).is_some();
         attempt.last_heard = now;
+        self.unreachable = 0;
         let transport = self
             .streams
             .iter()
@@ -396,8 +408,11 @@ impl Task {
         }
         let wished = self.wish_recording || self.leaving.is_some();
         for stream in &self.streams {
-            if stream.path.is_some() && wished {
-                stream.lane.open();
+            match stream.path {
+                Some(_) if wished => stream.lane.open(),
+                Some(_) => {}
+                // Nobody will ever take what it has.
+                None => stream.lane.disconnect(true),
             }
         }
         if reconnected {
@@ -428,7 +443,7 @@ impl Task {
 
     /// The element hears of an error that ends the session.
     pub fn fail(&mut self, error: &crate::rtsp::client::Error) {
-        self.over = true;
+        (self.over, self.failed) = (true, true);
         self.inputs.snapshot.update(|stats| stats.state = "failed");
         gst::error!(CAT, "{error}");
         let path = self.streams.iter().find_map(|stream| stream.path.as_ref());

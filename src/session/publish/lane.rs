@@ -24,8 +24,8 @@ use crate::rtp::send_queue::{self, Dropped, SendQueue};
 use crate::rtp::sender::{self, ClockTime, Quality, Sender, Sent};
 use crate::rtsp::limits;
 
-/// Packets are copied into memory that is taken in pieces of this size.
-const ARENA: usize = 64 * 1024;
+/// Packets are copied into memory that is taken in pieces of this size, and used again once all of them have left.
+const ARENA: usize = 128 * 1024;
 
 /// The session hears no more often that packets were dropped.
 const OVERFLOW_INTERVAL: Duration = Duration::from_secs(1);
@@ -157,6 +157,8 @@ struct State {
     unit_has_key: bool,
     /// Of the last packet, and when it came.
     running_time: Option<(u64, Instant)>,
+    /// The shortest wait of what was next to leave, since it was last asked for.
+    least_delay: Option<Duration>,
     facts: Facts,
     /// Packets that the queue had dropped at the last look.
     dropped: u64,
@@ -188,6 +190,7 @@ impl Lane {
                 timestamp: None,
                 unit_has_key: false,
                 running_time: None,
+                least_delay: None,
                 facts: Facts::default(),
                 dropped: 0,
                 overflow_at: None,
@@ -206,6 +209,8 @@ impl Lane {
                 return Err(closed);
             }
             let mut tell = false;
+            // What has left by now is used again; else there is the rest.
+            let _ = state.arena.try_reclaim(ARENA);
             for packet in packets {
                 tell |= state.enqueue(&packet, now);
             }
@@ -306,6 +311,20 @@ impl Lane {
         state.check_drained(&self.look);
     }
 
+    pub fn has_ended(&self) -> bool {
+        lock(&self.state).ended
+    }
+
+    /// After the end it goes on: what comes is kept for the next RECORD, as at a start.
+    pub fn resume(&self) {
+        let mut state = lock(&self.state);
+        state.ended = false;
+        state.facts.ended = false;
+        if state.gate == Gate::Lost {
+            state.gate = Gate::Hold;
+        }
+    }
+
     /// The session waits until nothing is left to send.
     pub fn drain(&self, on: bool) {
         lock(&self.state).draining = on;
@@ -331,6 +350,17 @@ impl Lane {
             queued_bytes: state.queue.bytes(),
             queued_time: state.queue.delay(Instant::now()),
         }
+    }
+
+    /// How long what is next to leave has waited, at the least since this was asked last: a key frame that is on its way
+    /// is no backlog.
+    pub fn take_least_delay(&self, now: Instant) -> Duration {
+        let mut state = lock(&self.state);
+        let delay = state.queue.delay(now);
+        state
+            .least_delay
+            .take()
+            .map_or(delay, |least| least.min(delay))
     }
 
     /// The frames that leave next over TCP; returns how many.
@@ -366,7 +396,8 @@ impl Lane {
             }
         }
         if state.has_waiting() {
-            return Some(state.pacer.poll_timeout(now).unwrap_or(now));
+            let waiting = state.waiting_bytes();
+            return Some(state.pacer.poll_timeout(waiting, now).unwrap_or(now));
         }
         state.pacer.handle_drained();
         None
@@ -525,6 +556,11 @@ impl State {
         !self.urgent.is_empty() || !self.queue.is_empty()
     }
 
+    fn waiting_bytes(&self) -> usize {
+        let urgent = self.urgent.iter().map(Bytes::len);
+        urgent.fold(self.queue.bytes(), usize::saturating_add)
+    }
+
     fn is_drained(&self) -> bool {
         !self.has_waiting()
     }
@@ -542,6 +578,8 @@ impl State {
             mut sent,
             place,
         } = self.queue.pop()?;
+        let delay = self.queue.delay(now);
+        self.least_delay = Some(self.least_delay.map_or(delay, |least| least.min(delay)));
         sent.sequence = self.numbering.leave(place, sent.sequence);
         if let Some(field) = data.get_mut(2..4) {
             field.copy_from_slice(&sent.sequence.to_be_bytes());

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::super::spans::after;
 use super::CAT;
-use super::task::Task;
+use super::task::{Stream, Task};
 
 /// What is queued at a PAUSE or a stop may take so long to leave.
 const DRAIN: Duration = Duration::from_millis(500);
@@ -60,6 +60,28 @@ impl Task {
             return self.sent_all(stream);
         }
         self.leave_if_all_ended(now);
+    }
+
+    /// A stream goes on after its end, as after a seek.
+    pub fn resume(&mut self, stream: u32, now: Instant) {
+        if self.stop_at.is_some() || !self.ended.remove(&stream) {
+            return;
+        }
+        self.told.remove(&stream);
+        self.stay();
+        let known = |known: &&mut Stream| known.description.stream == stream;
+        let known = self.streams.iter_mut().find(known);
+        let has_left = known.is_some_and(|known| std::mem::take(&mut known.ended));
+        self.revive(now);
+        if has_left
+            && let Some(attempt) = &self.attempt
+            && attempt.retiring.is_none()
+            && attempt.announced
+        {
+            // Receivers take nothing more of a source that said BYE.
+            self.retire(now);
+        }
+        self.inputs.lanes.get(stream).resume();
     }
 
     /// The end of the last stream is the end of the presentation.

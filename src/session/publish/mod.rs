@@ -12,6 +12,7 @@ mod description;
 mod events;
 mod lane;
 mod leaving;
+pub(super) mod pace;
 mod rate;
 mod recovery;
 mod reports;
@@ -68,18 +69,20 @@ pub trait PublishHost: CertificateHost {
     fn sent_all(&self, stream: u32);
     /// The network has no room for packets of this size.
     fn packet_too_large(&self, stream: u32, size: usize);
-    /// In bit/s, of all streams together; once a second at most.
-    fn estimated_bitrate(&self, bits_per_second: u64);
+    /// In bit/s, of all streams together; once a second at most. `limited` says that the network has ever shown a limit;
+    /// before, it takes what was sent and may take more.
+    fn estimated_bitrate(&self, bits_per_second: u64, limited: bool);
 }
 
 /// What the element asks of its session.
 #[derive(Debug)]
 enum Command {
-    Announce(Vec<StreamDescription>),
+    Announce(u64, Vec<StreamDescription>),
     Record,
     Pause,
     Stop,
     Eos(u32),
+    Resume(u32),
     /// Settings for what comes next.
     Adopt(Box<Server>),
     Credentials(Option<Credentials>),
@@ -202,9 +205,10 @@ impl Publisher {
     }
 
     /// What is to be announced, in this order. Other streams or media than before
-    /// mean another session at the server; the same again changes nothing.
-    pub fn announce(&self, streams: Vec<StreamDescription>) {
-        self.send(Command::Announce(streams));
+    /// mean another session at the server; the same again changes nothing. `number`
+    /// grows from one announcement to the next; what comes after a later one is void.
+    pub fn announce(&self, number: u64, streams: Vec<StreamDescription>) {
+        self.send(Command::Announce(number, streams));
     }
 
     /// RECORD, as soon as all is set up.
@@ -220,6 +224,15 @@ impl Publisher {
     /// The stream ends; [`PublishHost::sent_all`] answers.
     pub fn eos(&self, stream: u32) {
         self.send(Command::Eos(stream));
+    }
+
+    /// The stream was flushed: what it brings after its end is published again.
+    pub fn resume(&self, stream: u32) {
+        let lane = self.lanes.get(stream);
+        if lane.has_ended() {
+            lane.resume();
+            self.send(Command::Resume(stream));
+        }
     }
 
     /// Takes nothing more. What is queued is sent, BYE and TEARDOWN follow, in the

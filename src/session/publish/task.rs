@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::*};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use gst::prelude::*;
 use tokio::sync::mpsc;
@@ -68,6 +68,8 @@ pub(super) struct Stream {
 pub(super) struct StreamPath {
     pub granted: Path,
     pub udp: Option<UdpPath>,
+    /// Datagrams that had come back as undeliverable at the last look.
+    pub refused: u32,
 }
 
 enum Wake {
@@ -110,8 +112,14 @@ pub(super) struct Task {
     pub ended: BTreeSet<u32>,
     /// Those of them that the element knows of.
     pub told: BTreeSet<u32>,
-    /// The session is over; only Stop is awaited.
+    /// The session is over; only Stop is awaited, or streams that go on or are new.
     pub over: bool,
+    /// It is over for good.
+    pub failed: bool,
+    /// Of the last announcement: one that was made before it may come late.
+    pub announcement: u64,
+    /// Seconds in a row in which datagrams of media came back as undeliverable.
+    pub unreachable: u32,
     /// A presentation that was up has been lost and is not back yet.
     pub was_lost: bool,
     pub rate: Rate,
@@ -153,9 +161,12 @@ impl Task {
             ended: BTreeSet::new(),
             told: BTreeSet::new(),
             over: false,
+            failed: false,
+            announcement: 0,
+            unreachable: 0,
             was_lost: false,
             no_clock_until: None,
-            rate: Rate::new(Instant::now(), config.max_bitrate),
+            rate: Rate::new(Instant::now()),
             first_peer: None,
             config,
             host,
@@ -269,7 +280,13 @@ impl Task {
 
     fn command(&mut self, command: Command, now: Instant) {
         match command {
-            Command::Announce(streams) => self.describe(streams, now),
+            Command::Announce(number, streams) => {
+                if number > self.announcement {
+                    self.announcement = number;
+                    self.describe(streams, now);
+                }
+            }
+            Command::Resume(stream) => self.resume(stream, now),
             Command::Record => {
                 self.wish_recording = true;
                 self.stay();
@@ -306,7 +323,7 @@ impl Task {
             .iter()
             .map(|stream| &stream.description)
             .eq(&descriptions);
-        if self.stop_at.is_some() || self.over || same {
+        if self.stop_at.is_some() || self.failed || same {
             return;
         }
         if let Some(attempt) = &self.attempt
@@ -362,6 +379,10 @@ impl Task {
         self.inputs.snapshot.set_streams(&self.streams);
         self.owes_ready = true;
         self.stay();
+        let ended = |stream: &Stream| self.ended.contains(&stream.description.stream);
+        if !self.streams.iter().all(ended) {
+            self.revive(now);
+        }
         // Or when it is connected.
         self.announce(now);
         self.leave_if_all_ended(now);
@@ -403,6 +424,7 @@ impl Task {
             );
             if heard && let Some(attempt) = &mut self.attempt {
                 attempt.last_heard = now;
+                attempt.heard_of_media = true;
             }
             if let Some(report) = report {
                 self.rate.handle_report(&report, reliable, now);
@@ -475,13 +497,5 @@ impl Task {
         self.attempt
             .as_ref()
             .is_some_and(|attempt| attempt.recording_since.is_some())
-    }
-
-    pub fn backlog(&self) -> Duration {
-        self.streams
-            .iter()
-            .map(|stream| stream.lane.stats().queued_time)
-            .max()
-            .unwrap_or_default()
     }
 }

@@ -227,7 +227,7 @@ impl PublishHost for TestHost {
         self.call(Call::SentAll(stream));
     }
     fn packet_too_large(&self, _: u32, _: usize) {}
-    fn estimated_bitrate(&self, _: u64) {}
+    fn estimated_bitrate(&self, _: u64, _: bool) {}
 }
 
 struct Test {
@@ -278,10 +278,9 @@ impl Test {
             feedback: false,
             rtcp: true,
             ntp_time_source: NtpTimeSource::Ntp,
-            max_bitrate: None,
         };
         let publisher = Publisher::start(config, host, Predecessor::default()).unwrap();
-        publisher.announce(vec![description()]);
+        publisher.announce(1, vec![description()]);
         publisher.record();
         Self {
             publisher,
@@ -293,6 +292,10 @@ impl Test {
 
     /// Pushes a frame of so many packets; those of key frames are IDR slices.
     fn push(&mut self, packets: usize, key: bool) -> Result<(), Closed> {
+        self.push_to(0, packets, key)
+    }
+
+    fn push_to(&mut self, stream: u32, packets: usize, key: bool) -> Result<(), Closed> {
         let timestamp = u32::from(self.sequence) * 3000;
         let buffers: Vec<_> = (0..packets)
             .map(|_| {
@@ -301,7 +304,7 @@ impl Test {
             })
             .collect();
         self.publisher
-            .sender(0)
+            .sender(stream)
             .push(buffers.iter().map(|buffer| RtpPacket {
                 buffer,
                 running_time: Some(gst::ClockTime::from_mseconds(1)),
@@ -316,6 +319,11 @@ impl Test {
             }
             assert!(matches!(next, Call::KeyUnit(_)), "{next:?}, not {call:?}");
         }
+    }
+
+    /// The numbers of the packets that were sent of the first stream.
+    fn sent(&self) -> u64 {
+        self.publisher.lanes.get(0).stats().sender.packets
     }
 
     fn message(&self, name: &str) -> gst::Message {
@@ -577,5 +585,134 @@ fn a_pause_sends_what_is_queued_and_a_resume_goes_on_without_announce() {
     assert!(record.starts_with("RECORD"), "{record}");
     assert!(frames.iter().all(|(channel, _)| *channel != 0), "in PAUSE");
     assert_eq!(sequences(&server.packets(5)), [32, 33, 34, 35, 36]);
+    test.publisher.stop().wait_until(PATIENCE);
+}
+
+#[test]
+fn the_last_packets_go_before_teardown() {
+    let mut server = Server::start(vec![Behaviour::default()]);
+    let mut test = Test::start(&server, &[LowerTransport::Tcp]);
+    test.push(1, true).unwrap();
+    server.packets(1);
+    // More than a batch of the writer and than the kernel takes at once.
+    for _ in 0..10 {
+        test.push(100, false).unwrap();
+    }
+    test.publisher.eos(0);
+    let (teardown, frames) = server.request();
+    assert!(teardown.starts_with("TEARDOWN"), "{teardown}");
+    let media: Vec<Vec<u8>> = frames
+        .into_iter()
+        .filter_map(|(channel, data)| (channel == 0).then_some(data))
+        .collect();
+    assert_eq!(sequences(&media), (2..=1001).collect::<Vec<u16>>());
+    assert_eq!(test.sent(), 1001, "what was pushed");
+    test.expect(Call::Ready);
+    test.expect(Call::SentAll(0));
+}
+
+#[test]
+fn a_stream_that_goes_on_after_the_end_of_all_is_published_again() {
+    let mut server = Server::start(vec![Behaviour::default(), Behaviour::default()]);
+    let mut test = Test::start(&server, &[LowerTransport::Tcp]);
+    test.push(10, true).unwrap();
+    server.packets(10);
+    test.publisher.eos(0);
+    test.expect(Call::Ready);
+    test.expect(Call::SentAll(0));
+    // Nothing of it is lost, whatever it begins with.
+    test.publisher.resume(0);
+    test.push(10, false).unwrap();
+    let mut announced = 0;
+    let mut media = Vec::new();
+    while media.len() < 10 {
+        match server.next() {
+            Seen::Request(text) => announced += usize::from(text.starts_with("ANNOUNCE")),
+            Seen::Frame(0, data) => media.push(data),
+            _ => {}
+        }
+    }
+    assert_eq!(announced, 1, "once more");
+    assert_eq!(sequences(&media), (11..=20).collect::<Vec<u16>>());
+    // And ends again.
+    test.publisher.eos(0);
+    test.expect(Call::SentAll(0));
+    test.publisher.stop().wait_until(PATIENCE);
+}
+
+#[test]
+fn a_stream_that_comes_after_the_end_of_all_is_published() {
+    let mut server = Server::start(vec![Behaviour::default(), Behaviour::default()]);
+    let mut test = Test::start(&server, &[LowerTransport::Tcp]);
+    test.push(10, true).unwrap();
+    server.packets(10);
+    test.publisher.eos(0);
+    test.expect(Call::Ready);
+    test.expect(Call::SentAll(0));
+    test.push_to(1, 10, true).unwrap();
+    let other = StreamDescription {
+        stream: 1,
+        ..description()
+    };
+    test.publisher.announce(2, vec![other]);
+    while !server.request().0.starts_with("ANNOUNCE") {}
+    assert_eq!(
+        sequences(&server.packets(10)),
+        (11..=20).collect::<Vec<u16>>()
+    );
+    test.publisher.stop().wait_until(PATIENCE);
+}
+
+#[test]
+fn an_announcement_that_comes_after_a_later_one_is_void() {
+    let mut server = Server::start(vec![Behaviour::default(), Behaviour::default()]);
+    let test = Test::start(&server, &[LowerTransport::Tcp]);
+    let other = StreamDescription {
+        stream: 1,
+        ..description()
+    };
+    test.publisher.announce(3, vec![description(), other]);
+    test.publisher.announce(2, vec![description()]);
+    // The first may have gone out already.
+    while !server.request().0.starts_with("RECORD") {}
+    let streams = test.publisher.stats().get::<gst::List>("streams").unwrap();
+    assert_eq!(streams.len(), 2);
+    test.publisher.stop().wait_until(PATIENCE);
+}
+
+#[test]
+fn datagrams_that_come_back_as_undeliverable_make_it_go_over_to_tcp() {
+    // A pair of ports that nobody has: the kernel answers with ICMP.
+    let closed = loop {
+        let rtp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = rtp.local_addr().unwrap().port();
+        if let Some(next) = port.checked_add(1)
+            && UdpSocket::bind(("127.0.0.1", next)).is_ok()
+        {
+            break (port, next);
+        }
+    };
+    let server = Server::start(vec![
+        Behaviour {
+            udp: Some(closed),
+            ..Behaviour::default()
+        },
+        Behaviour::default(),
+    ]);
+    let mut test = Test::start(&server, &[LowerTransport::Udp, LowerTransport::Tcp]);
+    let deadline = Instant::now() + PATIENCE;
+    // A frame every 20 ms, as a source has them, until one comes over TCP.
+    loop {
+        assert!(Instant::now() < deadline);
+        test.push(2, true).unwrap();
+        let seen = server.seen.recv_timeout(Duration::from_millis(20));
+        if let Ok(Seen::Frame(0, _)) = seen {
+            break;
+        }
+    }
+    let message = test.message("rtspsink2-transport-switched");
+    let message = message.structure().unwrap();
+    assert_eq!(message.get::<&str>("from"), Ok("udp"));
+    assert_eq!(message.get::<&str>("to"), Ok("tcp"));
     test.publisher.stop().wait_until(PATIENCE);
 }

@@ -4,34 +4,39 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::runtime::Handle;
-use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use super::super::lock::lock;
+use super::super::runtime::Runtimes;
+use super::super::spans::after;
 use super::lane::Lane;
+use super::pace::{Pace, Turn};
 use crate::net::lock_in::{SourceFilter, Verdict, looks_like_rtcp};
 use crate::net::udp::{UdpPair, UdpSocket, is_too_large};
 
 /// A socket in error must not spin its reader.
 const AFTER_ERROR: Duration = Duration::from_millis(100);
 
+/// A network interface makes room in the socket in that time.
+const FULL: Duration = Duration::from_millis(2);
+
 /// Runs in a row outside of the stream's own task.
 const TURNS: usize = 4;
 
-/// The sending half: whoever has packets sends them, the stream's task those
-/// that have to wait.
+/// The sending half: whoever has packets sends them, and the thread of the
+/// [`Pace`] those that have to wait.
 pub(super) struct UdpOutlet {
     pair: Arc<UdpPair>,
     to: SocketAddr,
     lane: Weak<Lane>,
+    pace: Arc<Pace>,
     pen: Mutex<Pen>,
-    /// There is something for the task to wait for.
-    changed: Notify,
+    /// There is more since who sends just now has looked.
+    more: AtomicBool,
 }
 
 #[derive(Default)]
@@ -39,48 +44,40 @@ struct Pen {
     /// Taken from the lane and not sent yet.
     run: VecDeque<Bytes>,
     scratch: Vec<u8>,
-    /// What the task waits for; nobody else needs to look before.
-    waits: Wait,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Wait {
-    /// For packets.
-    #[default]
-    Packets,
-    /// For its turn.
-    Until(Instant),
-    /// For room in the socket.
-    Room,
+    /// Nothing leaves before, and a turn is due then.
+    turn: Option<Instant>,
 }
 
 impl UdpOutlet {
     /// Sends what may leave now. Waits for nobody.
-    pub fn run(&self) {
-        if let Ok(mut pen) = self.pen.try_lock() {
+    pub fn run(self: &Arc<Self>) {
+        self.more.store(true, SeqCst);
+        while self.more.load(SeqCst) {
+            // Who holds it looks again afterwards.
+            let Ok(mut pen) = self.pen.try_lock() else {
+                return;
+            };
+            self.more.store(false, SeqCst);
             let now = Instant::now();
-            match pen.waits {
-                Wait::Room => return,
-                Wait::Until(at) if at > now => return,
-                _ => {}
+            if pen.turn.is_some_and(|at| at > now) {
+                continue;
             }
             for _ in 0..TURNS {
-                pen.waits = self.send(&mut pen, now);
-                match pen.waits {
-                    Wait::Packets => return,
-                    Wait::Until(at) if at <= now => {}
-                    _ => break,
+                pen.turn = self.send(&mut pen, now);
+                if pen.turn.is_none_or(|at| at > now) {
+                    break;
                 }
             }
+            if let Some(at) = pen.turn {
+                let own: Weak<Self> = Arc::downgrade(self);
+                self.pace.at(at, own);
+            }
         }
-        self.changed.notify_one();
     }
 
-    /// One run at most. Says what the next waits for.
-    fn send(&self, pen: &mut Pen, now: Instant) -> Wait {
-        let Some(lane) = self.lane.upgrade() else {
-            return Wait::Packets;
-        };
+    /// One run at most. Says when the next may leave, if there is more.
+    fn send(&self, pen: &mut Pen, now: Instant) -> Option<Instant> {
+        let lane = self.lane.upgrade()?;
         let more = match pen.run.is_empty() {
             true => lane.take_run(&mut pen.run, now),
             false => Some(now),
@@ -93,7 +90,9 @@ impl UdpOutlet {
             pen.run.drain(..sent.min(pen.run.len()));
             match result {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Wait::Room,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Some(after(now, FULL));
+                }
                 // That one is lost, as any datagram may be.
                 Err(error) => {
                     let size = pen.run.pop_front().map_or(0, |packet| packet.len());
@@ -103,32 +102,13 @@ impl UdpOutlet {
                 }
             }
         }
-        more.map_or(Wait::Packets, Wait::Until)
+        more
     }
+}
 
-    async fn serve(&self) {
-        loop {
-            let waits = {
-                let mut pen = lock(&self.pen);
-                let now = Instant::now();
-                pen.waits = self.send(&mut pen, now);
-                match pen.waits {
-                    Wait::Until(at) if at <= now => None,
-                    waits => Some(waits),
-                }
-            };
-            match waits {
-                None => tokio::task::yield_now().await,
-                // A notification since the look is kept.
-                Some(Wait::Packets) => self.changed.notified().await,
-                Some(Wait::Until(at)) => tokio::time::sleep_until(at.into()).await,
-                Some(Wait::Room) => {
-                    if self.pair.rtp.writable().await.is_err() {
-                        tokio::time::sleep(AFTER_ERROR).await;
-                    }
-                }
-            }
-        }
+impl Turn for UdpOutlet {
+    fn turn(self: Arc<Self>) {
+        self.run();
     }
 }
 
@@ -137,13 +117,11 @@ impl UdpOutlet {
 pub(super) struct UdpPath {
     pub pair: Arc<UdpPair>,
     pub outlet: Arc<UdpOutlet>,
-    sender: AbortHandle,
     reader: AbortHandle,
 }
 
 impl Drop for UdpPath {
     fn drop(&mut self) {
-        self.sender.abort();
         self.reader.abort();
     }
 }
@@ -152,25 +130,24 @@ impl UdpPath {
     /// Packets of `lane` go to `to`; RTCP that the filters accept goes to it, also
     /// what comes to the port of the media if `both` are read.
     pub fn start(
-        io: &Handle,
+        runtimes: &Runtimes,
         pair: UdpPair,
         to: SocketAddr,
         lane: &Arc<Lane>,
         filters: (SourceFilter, SourceFilter),
         both: bool,
-    ) -> Self {
+    ) -> io::Result<Self> {
         let pair = Arc::new(pair);
         let outlet = Arc::new(UdpOutlet {
             pair: pair.clone(),
             to,
             lane: Arc::downgrade(lane),
+            pace: runtimes.pace()?,
             pen: Mutex::default(),
-            changed: Notify::new(),
+            more: AtomicBool::new(false),
         });
-        let serving = outlet.clone();
-        let sender = io.spawn(async move { serving.serve().await });
         let (reading, lane) = (pair.clone(), lane.clone());
-        let reader = io.spawn(async move {
+        let reader = runtimes.io().spawn(async move {
             let (mut rtp, mut rtcp) = filters;
             loop {
                 tokio::select! {
@@ -189,12 +166,11 @@ impl UdpPath {
                 }
             }
         });
-        Self {
+        Ok(Self {
             pair,
             outlet,
-            sender: sender.abort_handle(),
             reader: reader.abort_handle(),
-        }
+        })
     }
 }
 

@@ -139,13 +139,14 @@ fn what_waited_for_record_leaves_over_udp_faster_than_it_came() {
     let sink = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let filter = crate::net::lock_in::SourceFilter::any;
     let path = super::super::udp::UdpPath::start(
-        runtimes.io(),
+        &runtimes,
         pair,
         sink.local_addr().unwrap(),
         &lane,
         (filter(), filter()),
         true,
-    );
+    )
+    .unwrap();
     lane.connect(Outlet::Udp(path.outlet.clone()), None);
     // Only the time of this test counts.
     drop(path);
