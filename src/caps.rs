@@ -4,6 +4,7 @@
 //! `rtspsrc` set, since depayloaders and the jitter buffer look for them.
 
 mod announce;
+mod names;
 
 use std::collections::HashSet;
 
@@ -12,6 +13,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use crate::rtsp::limits;
 use crate::rtsp::sdp::{self, Attribute, Media, RtpMap, Session};
+
+use names::NAMES;
 
 pub use announce::{Announced, announced};
 
@@ -186,11 +189,9 @@ fn set_asf_header(s: &mut gst::StructureRef, session: &Session) {
     }
 }
 
-/// Sets a field whose name or value comes from the network, unless the name is
-/// one that caps cannot be serialised with.
+/// Sets a field whose name or value comes from the network, if it may have that name.
 fn set_checked(s: &mut gst::StructureRef, name: &str, value: impl Into<glib::Value> + Send) {
-    let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'+' | b'/');
-    if !name.is_empty() && name.len() <= limits::CAPS_FIELD_NAME && name.bytes().all(valid) {
+    if NAMES.admit(name) {
         s.set(name, value);
     }
 }

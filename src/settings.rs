@@ -37,7 +37,7 @@ const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
 
 /// The settings of both elements. Times are in the units of their properties.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Common {
     location: Option<(String, Url)>,
     protocols: RTSPLowerTrans,

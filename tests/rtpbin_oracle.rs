@@ -10,6 +10,8 @@ use gstrtsp2::rtp::{Config, Lost, Output, Packet, Receiver, SyncMode};
 
 #[path = "rtpbin_oracle/rtpbin.rs"]
 mod rtpbin;
+#[path = "support/skip.rs"]
+mod skip;
 
 use rtpbin::Rtpbin;
 

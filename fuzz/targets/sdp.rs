@@ -23,7 +23,6 @@ fn look(session: &Session, media: &Media) {
     }
     if let Some(MediaClock::Direct(direct)) = media.mediaclk(session).and_then(MediaClock::parse) {
         let _ = direct.rtp_at(u64::MAX / 3, 90_000);
-        let _ = direct.elapsed_at(u32::MAX, u64::MAX / 3, 90_000);
     }
     for payload_type in &media.formats {
         let _ = media.fmtp(*payload_type);

@@ -1,5 +1,8 @@
 use super::*;
 
+#[path = "../../tests/support/skip.rs"]
+mod skip;
+
 fn session(sections: &str) -> Session {
     gst::init().unwrap();
     Session::parse(format!("v=0\n{sections}").as_bytes()).unwrap()
@@ -29,7 +32,7 @@ fn assert_caps(caps: &gst::Caps, expected: &str) {
 
 fn accepted_by(caps: &gst::Caps, depayloader: &str) {
     let Some(factory) = gst::ElementFactory::find(depayloader) else {
-        eprintln!("skipped: no {depayloader}");
+        skip::skip(format!("no {depayloader}"));
         return;
     };
     assert!(

@@ -27,7 +27,6 @@ const OTHER_PORT: u8 = 3;
 pub struct SourceFilter {
     rule: Rule,
     excluded: Vec<IpAddr>,
-    dropped: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +76,6 @@ impl SourceFilter {
         Self {
             rule,
             excluded: Vec::new(),
-            dropped: 0,
         }
     }
 
@@ -105,53 +103,34 @@ impl SourceFilter {
             }
             Rule::Locked(sender) => from.port() == sender.port() && from.ip() == sender.ip(),
         };
-        if accepted {
-            return Verdict::Accept;
+        match accepted {
+            true => Verdict::Accept,
+            false => Verdict::Drop,
         }
-        self.dropped = self.dropped.saturating_add(1);
-        Verdict::Drop
-    }
-
-    /// The sender, once it is known.
-    pub fn locked(&self) -> Option<SocketAddr> {
-        match self.rule {
-            Rule::Locked(sender) => Some(sender),
-            _ => None,
-        }
-    }
-
-    /// Datagrams that were refused.
-    pub fn dropped(&self) -> u64 {
-        self.dropped
     }
 }
 
-/// Where a unicast stream comes from and where its RTCP and punching packets go.
+/// Where a unicast stream and its RTCP come from.
 #[derive(Clone, Copy, Debug)]
 pub struct MediaPeer {
     host: IpAddr,
     rtp_port: Option<u16>,
     rtcp_port: Option<u16>,
-    sendable: bool,
 }
 
 impl MediaPeer {
-    /// From the RTSP peer's address and what the Transport header says. A
-    /// `source` on another host is received from, but sent to only if
-    /// `send_to_others`: the client is no weapon for servers.
+    /// From the RTSP peer's address and what the Transport header says.
     ///
     /// A single `server_port` P means RTCP at P+1; 0 means none is named.
     pub fn new(
         rtsp_peer: IpAddr,
         source: Option<IpAddr>,
         server_port: Option<(u16, Option<u16>)>,
-        send_to_others: bool,
     ) -> Self {
-        let rtsp_peer = rtsp_peer.to_canonical();
         let host = source
             .map(|s| s.to_canonical())
             .filter(|s| !s.is_unspecified() && !s.is_multicast())
-            .unwrap_or(rtsp_peer);
+            .unwrap_or_else(|| rtsp_peer.to_canonical());
         let rtp_port = server_port.map(|(rtp, _)| rtp).filter(|p| *p != 0);
         let named_rtcp = server_port.and_then(|(_, rtcp)| rtcp).filter(|p| *p != 0);
         // "0-1" names no port at all.
@@ -160,7 +139,6 @@ impl MediaPeer {
             host,
             rtp_port,
             rtcp_port,
-            sendable: host == rtsp_peer || send_to_others,
         }
     }
 
@@ -172,26 +150,6 @@ impl MediaPeer {
     /// The filter of the RTCP socket.
     pub fn rtcp_filter(&self) -> SourceFilter {
         SourceFilter::sender(self.host, self.rtcp_port)
-    }
-
-    /// Where punching packets of the RTP socket go.
-    pub fn rtp_target(&self) -> Option<SocketAddr> {
-        self.target(self.rtp_port)
-    }
-
-    /// Where RTCP goes, until its sender is known otherwise.
-    pub fn rtcp_target(&self) -> Option<SocketAddr> {
-        self.target(self.rtcp_port)
-    }
-
-    /// Whether anything may be sent to the media's host.
-    pub fn is_sendable(&self) -> bool {
-        self.sendable
-    }
-
-    fn target(&self, port: Option<u16>) -> Option<SocketAddr> {
-        port.filter(|_| self.sendable)
-            .map(|port| SocketAddr::new(self.host, port))
     }
 }
 
@@ -227,7 +185,6 @@ mod tests {
         assert_eq!(filter.accept(at("10.0.0.1:6972"), || true), Verdict::Drop);
         assert_eq!(filter.accept(at("10.0.0.2:6970"), || true), Verdict::Drop);
         assert_eq!(filter.accept(at("10.0.0.1:6970"), || false), Verdict::Drop);
-        assert_eq!(filter.locked(), None);
         let sender = at("10.0.0.1:6970");
         assert_eq!(
             filter.accept(sender, || true),
@@ -238,7 +195,6 @@ mod tests {
             Verdict::Accept
         );
         assert_eq!(filter.accept(at("10.0.0.2:6970"), || true), Verdict::Drop);
-        assert_eq!((filter.locked(), filter.dropped()), (Some(sender), 4));
     }
 
     // covers: C-SETUP-15, H-36
@@ -299,91 +255,40 @@ mod tests {
 
     // covers: C-SETUP-14, C-SETUP-15, H-13
     #[test]
-    fn where_a_stream_comes_from_and_what_is_sent_to() {
+    fn where_a_stream_comes_from() {
         type Ports = Option<(u16, Option<u16>)>;
-        let peer = "10.0.0.1";
-        for (source, ports, others, rtp, rtcp) in [
-            (
-                None,
-                Some((6970, Some(6971))),
-                false,
-                Some("10.0.0.1:6970"),
-                Some("10.0.0.1:6971"),
-            ),
-            (
-                None,
-                Some((6970, None)),
-                false,
-                Some("10.0.0.1:6970"),
-                Some("10.0.0.1:6971"),
-            ),
-            (
-                None,
-                Some((6970, Some(9000))),
-                false,
-                Some("10.0.0.1:6970"),
-                Some("10.0.0.1:9000"),
-            ),
-            (
-                None,
-                Some((65535, None)),
-                false,
-                Some("10.0.0.1:65535"),
-                None,
-            ),
-            (None, Some((0, Some(1))), false, None, None),
-            (None, None, false, None, None),
-            (
-                Some("10.0.0.1"),
-                Some((5, None)),
-                false,
-                Some("10.0.0.1:5"),
-                Some("10.0.0.1:6"),
-            ),
-            (Some("10.9.9.9"), Some((5, None)), false, None, None),
+        let any = "10.0.0.1:1234";
+        for (source, ports, rtp, rtcp) in [
+            (None, Some((5, Some(6))), "10.0.0.1:5", "10.0.0.1:6"),
+            (None, Some((5, None)), "10.0.0.1:5", "10.0.0.1:6"),
+            (None, Some((5, Some(9))), "10.0.0.1:5", "10.0.0.1:9"),
+            (None, Some((65535, None)), "10.0.0.1:65535", any),
+            (None, Some((0, Some(1))), any, any),
+            (None, None, any, any),
             (
                 Some("10.9.9.9"),
                 Some((5, None)),
-                true,
-                Some("10.9.9.9:5"),
-                Some("10.9.9.9:6"),
+                "10.9.9.9:5",
+                "10.9.9.9:6",
             ),
-            (
-                Some("0.0.0.0"),
-                Some((5, None)),
-                false,
-                Some("10.0.0.1:5"),
-                Some("10.0.0.1:6"),
-            ),
+            (Some("0.0.0.0"), Some((5, None)), "10.0.0.1:5", "10.0.0.1:6"),
             (
                 Some("239.1.1.1"),
                 Some((5, None)),
-                false,
-                Some("10.0.0.1:5"),
-                Some("10.0.0.1:6"),
+                "10.0.0.1:5",
+                "10.0.0.1:6",
             ),
-        ]
-            as [(Option<&str>, Ports, bool, Option<&str>, Option<&str>); 11]
+        ] as [(Option<&str>, Ports, &str, &str); 9]
         {
-            let media = MediaPeer::new(ip(peer), source.map(ip), ports, others);
-            let case = format!("{source:?} {ports:?}");
-            assert_eq!(media.rtp_target(), rtp.map(at), "{case}");
-            assert_eq!(media.rtcp_target(), rtcp.map(at), "{case}");
+            let media = MediaPeer::new(ip("10.0.0.1"), source.map(ip), ports);
+            for (filter, from) in [(media.rtp_filter(), rtp), (media.rtcp_filter(), rtcp)] {
+                let case = format!("{source:?} {ports:?} {from}");
+                let verdict = filter.clone().accept(at("10.8.8.8:5"), || true);
+                assert_eq!(verdict, Verdict::Drop, "{case}");
+                let verdict = filter.clone().accept(at(from), || true);
+                assert_eq!(verdict, Verdict::AcceptAndLock(at(from)), "{case}");
+            }
         }
-        let third = MediaPeer::new(ip(peer), Some(ip("10.9.9.9")), Some((5, None)), false);
-        assert!(!third.is_sendable());
-        assert!(matches!(
-            third.rtp_filter().accept(at("10.9.9.9:5"), || true),
-            Verdict::AcceptAndLock(_)
-        ));
-        assert!(matches!(
-            third.rtcp_filter().accept(at("10.9.9.9:6"), || true),
-            Verdict::AcceptAndLock(_)
-        ));
-        assert_eq!(
-            third.rtp_filter().accept(at("10.0.0.1:5"), || true),
-            Verdict::Drop
-        );
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub struct Config {
     pub max_misorder: u16,
     /// Packets in order that make an unknown source valid (RFC 3550 §A.1).
     pub probation: u32,
-    /// The source that Transport or RTP-Info named.
+    /// The source that Transport named.
     pub known_ssrc: Option<u32>,
     /// Identifier of the header extension with the NTP time (RFC 6051 §3.3).
     pub ntp_extension: Option<u8>,

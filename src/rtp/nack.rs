@@ -97,11 +97,6 @@ impl NackTracker {
         }
     }
 
-    /// Whether this packet was asked for and has not come.
-    pub fn is_outstanding(&self, ext_seq: u64) -> bool {
-        self.missing.get(&ext_seq).is_some_and(|m| m.requests > 0)
-    }
-
     /// The only packet that was asked for and has not come, if it is one.
     pub fn only_outstanding(&self) -> Option<u64> {
         let mut outstanding = self.missing.iter().filter(|(_, m)| m.requests > 0);
@@ -238,9 +233,9 @@ mod tests {
         }
         let mut t = tracker(&[10, 12]);
         assert_eq!(poll(&mut t, 10 * MS), [11]);
-        assert!(t.is_outstanding(11));
+        assert_eq!(t.only_outstanding(), Some(11));
         t.handle_packet(11, 15 * MS);
-        assert_eq!((t.poll_timeout(), t.is_outstanding(11)), (None, false));
+        assert_eq!((t.poll_timeout(), t.only_outstanding()), (None, None));
     }
 
     // covers: B-FB-03, B-RTX-04

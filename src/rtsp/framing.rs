@@ -6,27 +6,14 @@
 //! the messages. After damage the decoder skips to the next point that can
 //! only be a start, at most [`limits::RESYNC`] bytes.
 
+mod starts;
+
 use std::ops::Range;
 
 use super::limits;
 use super::message::Message;
 use super::parse::{self, ParseError};
-
-/// Methods that mark a recovery point, each with the blank that ends it.
-const METHODS: [&[u8]; 12] = [
-    b"OPTIONS ",
-    b"DESCRIBE ",
-    b"ANNOUNCE ",
-    b"SETUP ",
-    b"PLAY ",
-    b"PAUSE ",
-    b"RECORD ",
-    b"TEARDOWN ",
-    b"GET_PARAMETER ",
-    b"SET_PARAMETER ",
-    b"REDIRECT ",
-    b"PLAY_NOTIFY ",
-];
+use starts::{Found, known_method, next_status, request_prefix, status_prefix};
 
 /// Damaged bytes that are kept for the error message.
 const EXCERPT: usize = 64;
@@ -124,13 +111,6 @@ enum Phase {
     },
 }
 
-enum Found {
-    Yes,
-    No,
-    /// Decidable after so many more bytes, or even more.
-    Undecided(usize),
-}
-
 /// Incremental reader of one connection.
 #[derive(Debug, Default)]
 pub struct Decoder {
@@ -144,7 +124,6 @@ pub struct Decoder {
     last_skipped: u8,
     excerpt: Vec<u8>,
     resyncs: u64,
-    dropped_lines: u64,
     quirks: Vec<&'static str>,
     /// How many of them were taken.
     quirks_taken: usize,
@@ -195,11 +174,6 @@ impl Decoder {
         parse::excerpt(&self.excerpt)
     }
 
-    /// Header lines that were dropped as unreadable so far.
-    pub fn dropped_header_lines(&self) -> u64 {
-        self.dropped_lines
-    }
-
     /// What is odd about the stream, each name once.
     pub fn take_quirk(&mut self) -> Option<&'static str> {
         let quirk = self.quirks.get(self.quirks_taken).copied();
@@ -218,11 +192,6 @@ impl Decoder {
     /// What has begun with the bytes that the last call could not decide.
     pub fn partial(&self) -> Option<Partial> {
         self.partial
-    }
-
-    /// Whether the stream may end here without loss.
-    pub fn at_boundary(&self) -> bool {
-        self.partial.is_none()
     }
 
     /// Decides what `buf`, the unread bytes from the end of the last step on,
@@ -384,7 +353,6 @@ impl Decoder {
 
     fn head_complete(&mut self, buf: &[u8], head_len: usize) -> Result<Step, FramingError> {
         let head = parse::parse_head(buf.get(..head_len).unwrap_or_default())?;
-        self.dropped_lines = self.dropped_lines.saturating_add(head.dropped_lines as u64);
         if head.dropped_lines > 0 {
             self.quirk("header-line-without-name");
         }
@@ -581,71 +549,6 @@ impl HeadScan {
             return Err(FramingError::HeadersTooLarge);
         }
         Ok(())
-    }
-}
-
-/// `RTSP/1*DIGIT.1*DIGIT SP 3DIGIT`, the beginning of a status line.
-fn status_prefix(buf: &[u8]) -> Found {
-    let Some(mut rest) = parse::strip_prefix_ignore_case(buf, b"RTSP/") else {
-        let part = b"RTSP/".get(..buf.len()).unwrap_or_default();
-        return if !buf.is_empty() && buf.eq_ignore_ascii_case(part) {
-            Found::Undecided(1)
-        } else {
-            Found::No
-        };
-    };
-    let digit: fn(&&u8) -> bool = |b| b.is_ascii_digit();
-    let dot: fn(&&u8) -> bool = |b| **b == b'.';
-    let blank: fn(&&u8) -> bool = |b| matches!(**b, b' ' | b'\t');
-    for (class, min, max) in [
-        (digit, 1, 32),
-        (dot, 1, 1),
-        (digit, 1, 32),
-        (blank, 1, 32),
-        (digit, 3, 3),
-    ] {
-        let run = rest.iter().take(max).take_while(class).count();
-        if run == rest.len() && run < max {
-            return Found::Undecided(1);
-        }
-        if run < min {
-            return Found::No;
-        }
-        rest = rest.get(run..).unwrap_or_default();
-    }
-    Found::Yes
-}
-
-/// Where, from `from` on, the next status line begins, as far as can be told.
-fn next_status(buf: &[u8], from: usize) -> usize {
-    let starts = (from..buf.len()).find(|at| {
-        let rest = buf.get(*at..).unwrap_or_default();
-        matches!(rest, [b'R' | b'r', ..]) && !matches!(status_prefix(rest), Found::No)
-    });
-    starts.unwrap_or(buf.len())
-}
-
-/// A token and a blank, the beginning of a request line of any method.
-fn request_prefix(buf: &[u8]) -> Found {
-    let token = buf
-        .iter()
-        .take(limits::METHOD)
-        .take_while(|b| parse::is_token(**b))
-        .count();
-    match buf.get(token) {
-        None => Found::Undecided(1),
-        Some(b' ' | b'\t') if token > 0 => Found::Yes,
-        Some(_) => Found::No,
-    }
-}
-
-fn known_method(buf: &[u8]) -> Found {
-    if METHODS.iter().any(|method| buf.starts_with(method)) {
-        Found::Yes
-    } else if METHODS.iter().any(|method| method.starts_with(buf)) {
-        Found::Undecided(1)
-    } else {
-        Found::No
     }
 }
 

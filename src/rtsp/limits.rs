@@ -87,7 +87,7 @@ pub const SDP_WARNINGS: usize = 32;
 pub const SDP_FORMAT_PARAMETERS: usize = 128;
 /// Sources of one source filter; a real filter names a few.
 pub const SDP_FILTER_SOURCES: usize = 32;
-/// Attributes of a description copied into caps; GStreamer interns each name for ever.
+/// Attributes of a description copied into caps.
 pub const CAPS_ATTRIBUTES: usize = 128;
 /// Longest name of a field copied into caps, in bytes.
 pub const CAPS_FIELD_NAME: usize = 64;
@@ -146,3 +146,5 @@ pub const TLS_SESSIONS: usize = 16;
 pub const TLS_ACCEPTED: usize = 16;
 /// Names of a certificate that an error shows.
 pub const TLS_NAMES_SHOWN: usize = 8;
+/// Names from descriptions that become fields of caps, in the life of the process: GStreamer interns each for ever.
+pub const CAPS_NAMES: usize = 4096;

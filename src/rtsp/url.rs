@@ -59,6 +59,7 @@ pub enum SchemeTransport {
     Tunnel,
 }
 
+#[derive(PartialEq, Eq)]
 struct Scheme {
     name: &'static str,
     tls: bool,
@@ -101,7 +102,7 @@ pub fn schemes() -> impl Iterator<Item = &'static str> {
 }
 
 /// An RTSP URL without its credentials in the text.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Url {
     scheme: &'static Scheme,
     credentials: Option<Credentials>,

@@ -57,30 +57,10 @@ impl RtspSink2 {
         self.pads().into_iter().find(has)
     }
 
-    /// A running session learns of a change in what both elements have.
-    fn apply(&self, change: settings::Change) {
-        let Some(running) = self.running() else {
-            return;
-        };
-        let common = lock(&self.settings).common.clone();
-        match change {
-            settings::Change::NextStart => {}
-            settings::Change::Credentials => {
-                running.publisher.set_credentials(common.credentials());
-            }
-            settings::Change::Adopt => {
-                // Without a location it is the next start that fails.
-                if let Ok(server) = common.server() {
-                    running.publisher.adopt(server);
-                }
-            }
-        }
-    }
-
     fn start(&self) -> Result<(), gst::StateChangeError> {
         // Posting runs handlers of the application: no lock is held meanwhile.
-        let config = lock(&self.settings).config();
-        let config = config.map_err(|reason| {
+        let settings = lock(&self.settings).clone();
+        let config = settings.config().map_err(|reason| {
             gst::element_imp_error!(self, gst::ResourceError::Settings, ("{reason}"));
             gst::StateChangeError
         })?;
@@ -105,10 +85,30 @@ impl RtspSink2 {
             );
             gst::StateChangeError
         })?;
-        let mut state = lock(&self.state);
-        state.foreign = Some(publisher.foreign());
-        state.running = Some(Arc::new(Running::new(publisher, gate)));
+        self.keep(Running::new(publisher, gate), &settings);
         Ok(())
+    }
+
+    /// From here on the session is told of what changes; it is told now of what has
+    /// changed since `settings` were those that it was started with.
+    fn keep(&self, running: Running, settings: &Settings) {
+        let running = Arc::new(running);
+        {
+            let mut state = lock(&self.state);
+            state.foreign = Some(running.publisher.foreign());
+            state.running = Some(running.clone());
+        }
+        let current = lock(&self.settings);
+        if *current != *settings {
+            let changes = [
+                Change::MaxQueueTime,
+                Change::Common(settings::Change::Credentials),
+                Change::Common(settings::Change::Adopt),
+            ];
+            for change in changes {
+                tell(&running.publisher, &current, change);
+            }
+        }
     }
 
     /// What is queued is sent, then TEARDOWN, in the background; nothing of this
@@ -140,6 +140,24 @@ impl RtspSink2 {
     }
 }
 
+/// A running session learns of a change of the settings. It only takes note.
+fn tell(publisher: &Publisher, settings: &Settings, change: Change) {
+    match change {
+        // The inner sinks have the one, the encoders the other.
+        Change::Sync(_) | Change::Bitrate | Change::Common(settings::Change::NextStart) => {}
+        Change::MaxQueueTime => publisher.set_max_queue_time(settings.max_queue_time()),
+        Change::Common(settings::Change::Credentials) => {
+            publisher.set_credentials(settings.common.credentials());
+        }
+        Change::Common(settings::Change::Adopt) => {
+            // Without a location it is the next start that fails.
+            if let Ok(server) = settings.common.server() {
+                publisher.adopt(server);
+            }
+        }
+    }
+}
+
 #[glib::object_subclass]
 impl ObjectSubclass for RtspSink2 {
     const NAME: &'static str = "GstRtsp2Sink";
@@ -154,21 +172,28 @@ impl ObjectImpl for RtspSink2 {
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        let changed = lock(&self.settings).set(pspec.name(), value);
-        match changed {
-            Ok(Change::Common(change)) => self.apply(change),
+        // Held until the session knows: otherwise the older of two values may reach it last.
+        let mut settings = lock(&self.settings);
+        match settings.set(pspec.name(), value) {
             Ok(Change::Sync(sync)) => {
+                drop(settings);
                 for stream in self.pads().iter().filter_map(RtspSink2Pad::stream) {
                     stream.sink.set_property("sync", sync);
                 }
             }
-            Ok(Change::MaxQueueTime(time)) => {
+            Ok(Change::Bitrate) => {
+                drop(settings);
+                self.reset_encoders();
+            }
+            Ok(change) => {
                 if let Some(running) = self.running() {
-                    running.publisher.set_max_queue_time(time);
+                    tell(&running.publisher, &settings, change);
                 }
             }
-            Ok(Change::Bitrate) => self.reset_encoders(),
-            Err(reason) => gst::error!(CAT, imp = self, "{}: {}", pspec.name(), redact(&reason)),
+            Err(reason) => {
+                drop(settings);
+                gst::error!(CAT, imp = self, "{}: {}", pspec.name(), redact(&reason));
+            }
         }
     }
 
@@ -320,3 +345,6 @@ impl ChildProxyImpl for RtspSink2 {
         u32::try_from(self.pads().len()).unwrap_or(u32::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests;

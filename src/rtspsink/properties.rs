@@ -10,7 +10,7 @@ use super::refclk::PublishClockMode;
 use crate::session::{NtpTimeSource, PublishConfig};
 use crate::settings::{self, Common, value_of};
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Settings {
     pub common: Common,
     profiles: RTSPProfile,
@@ -52,7 +52,7 @@ impl Default for Settings {
 pub(super) enum Change {
     Common(settings::Change),
     Sync(bool),
-    MaxQueueTime(Duration),
+    MaxQueueTime,
     /// Encoders are to be set anew.
     Bitrate,
 }
@@ -74,9 +74,7 @@ impl Settings {
             }
             "max-queue-time" => {
                 self.max_queue_time = value_of(value)?;
-                return Ok(Change::MaxQueueTime(Duration::from_nanos(
-                    self.max_queue_time,
-                )));
+                return Ok(Change::MaxQueueTime);
             }
             "adaptive-bitrate" => {
                 self.adaptive_bitrate = value_of(value)?;
@@ -111,6 +109,10 @@ impl Settings {
         })
     }
 
+    pub fn max_queue_time(&self) -> Duration {
+        Duration::from_nanos(self.max_queue_time)
+    }
+
     /// The size of the packets that payloaders are told to make.
     pub fn packet_size(&self) -> u32 {
         match self.common.rtp_blocksize {
@@ -139,7 +141,7 @@ impl Settings {
         }
         Ok(PublishConfig {
             server,
-            max_queue_time: Duration::from_nanos(self.max_queue_time),
+            max_queue_time: self.max_queue_time(),
             rtx_time: Duration::from_millis(self.rtx_time.into()),
             feedback,
             rtcp: self.common.do_rtcp,

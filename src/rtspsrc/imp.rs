@@ -1,7 +1,6 @@
 //! GObject glue of `rtspsrc2`.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use glib::subclass::prelude::*;
 use gst::prelude::*;
@@ -48,7 +47,8 @@ impl RtspSrc2 {
     }
 
     pub(super) fn latency(&self) -> gst::ClockTime {
-        gst::ClockTime::from_mseconds(lock(&self.settings).latency.into())
+        let latency = lock(&self.settings).latency();
+        latency.try_into().unwrap_or(gst::ClockTime::MAX)
     }
 
     pub(super) fn session(&self) -> Option<Arc<Session>> {
@@ -57,8 +57,8 @@ impl RtspSrc2 {
 
     fn start(&self) -> Result<(), gst::StateChangeError> {
         // Posting runs handlers of the application: no lock is held meanwhile.
-        let config = lock(&self.settings).config();
-        let config = config.map_err(|reason| {
+        let settings = lock(&self.settings).clone();
+        let config = settings.config().map_err(|reason| {
             gst::element_imp_error!(self, gst::ResourceError::Settings, ("{reason}"));
             gst::StateChangeError
         })?;
@@ -78,13 +78,35 @@ impl RtspSrc2 {
             );
             gst::StateChangeError
         })?;
-        let mut state = lock(&self.state);
-        state.foreign = Some(session.foreign());
-        if std::mem::take(&mut state.eos) {
-            session.eos();
-        }
-        state.session = Some(Arc::new(session));
+        self.keep(Arc::new(session), &settings);
         Ok(())
+    }
+
+    /// From here on the session is told of what changes; it is told now of what has
+    /// changed since `settings` were those that it was started with.
+    fn keep(&self, session: Arc<Session>, settings: &Settings) {
+        {
+            let mut state = lock(&self.state);
+            state.foreign = Some(session.foreign());
+            session.set_clock(state.clock.clone());
+            if std::mem::take(&mut state.eos) {
+                session.eos();
+            }
+            state.session = Some(session.clone());
+        }
+        let current = lock(&self.settings);
+        if *current != *settings {
+            let changes = [
+                Change::Latency,
+                Change::BufferLists,
+                Change::Timing,
+                Change::Common(settings::Change::Credentials),
+                Change::Common(settings::Change::Adopt),
+            ];
+            for change in changes {
+                tell(&session, &current, change);
+            }
+        }
     }
 
     /// Ends the generation: its pads go, TEARDOWN is sent in the background.
@@ -112,6 +134,25 @@ impl RtspSrc2 {
     }
 }
 
+/// A running session learns of a change of the settings. It only takes note.
+fn tell(session: &Session, settings: &Settings, change: Change) {
+    match change {
+        Change::Common(settings::Change::NextStart) => {}
+        Change::Latency => session.set_latency(settings.latency()),
+        Change::BufferLists => session.set_buffer_lists(settings.buffer_lists),
+        Change::Timing => session.set_timing(settings.timing()),
+        Change::Common(settings::Change::Credentials) => {
+            session.set_credentials(settings.common.credentials());
+        }
+        Change::Common(settings::Change::Adopt) => {
+            // Without a location it is the next start that fails.
+            if let Ok(config) = settings.config() {
+                session.adopt(config);
+            }
+        }
+    }
+}
+
 #[glib::object_subclass]
 impl ObjectSubclass for RtspSrc2 {
     const NAME: &'static str = "GstRtsp2Src";
@@ -126,40 +167,18 @@ impl ObjectImpl for RtspSrc2 {
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        let changed = lock(&self.settings).set(pspec.name(), value);
-        let session = self.session();
-        match changed {
-            Ok(Change::Common(settings::Change::NextStart)) => {}
-            Ok(Change::Latency) => {
-                if let Some(session) = session {
-                    session.set_latency(Duration::from(self.latency()));
+        // Held until the session knows: otherwise the older of two values may reach it last.
+        let mut settings = lock(&self.settings);
+        match settings.set(pspec.name(), value) {
+            Ok(change) => {
+                if let Some(session) = self.session() {
+                    tell(&session, &settings, change);
                 }
             }
-            Ok(Change::BufferLists(on)) => {
-                if let Some(session) = session {
-                    session.set_buffer_lists(on);
-                }
+            Err(reason) => {
+                drop(settings);
+                gst::error!(CAT, imp = self, "{}: {}", pspec.name(), redact(&reason));
             }
-            Ok(Change::Timing) => {
-                let timing = lock(&self.settings).timing();
-                if let Some(session) = session {
-                    session.set_timing(timing);
-                }
-            }
-            Ok(Change::Common(settings::Change::Credentials)) => {
-                let credentials = lock(&self.settings).common.credentials();
-                if let Some(session) = session {
-                    session.set_credentials(credentials);
-                }
-            }
-            Ok(Change::Common(settings::Change::Adopt)) => {
-                // Without a location it is the next start that fails.
-                let config = lock(&self.settings).config();
-                if let (Some(session), Ok(config)) = (session, config) {
-                    session.adopt(config);
-                }
-            }
-            Err(reason) => gst::error!(CAT, imp = self, "{}: {}", pspec.name(), redact(&reason)),
         }
     }
 
@@ -276,13 +295,12 @@ impl ElementImpl for RtspSrc2 {
     }
 
     fn set_clock(&self, clock: Option<&gst::Clock>) -> bool {
-        let session = {
+        {
             let mut state = lock(&self.state);
             state.clock = clock.cloned();
-            state.session.clone()
-        };
-        if let Some(session) = session {
-            session.set_clock(clock.cloned());
+            if let Some(session) = &state.session {
+                session.set_clock(clock.cloned());
+            }
         }
         self.parent_set_clock(clock)
     }
@@ -357,3 +375,6 @@ impl Host for ElementHost {
             .is_none_or(|element| element.emit_by_name::<bool>("select-stream", &[&index, caps]))
     }
 }
+
+#[cfg(test)]
+mod tests;

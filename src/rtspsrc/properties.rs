@@ -13,11 +13,11 @@ pub(super) use self::table::PROPERTIES;
 use crate::session::{Config, DeliveryMode, LINKED_STATICALLY, NtpTimeSource, TimingConfig};
 use crate::settings::{self, Common, value_of};
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Settings {
     pub common: Common,
     timeout: u64,
-    pub latency: u32,
+    latency: u32,
     drop_on_latency: bool,
     buffer_mode: BufferMode,
     nat_method: NatMethod,
@@ -36,7 +36,7 @@ pub(super) struct Settings {
     add_reference_timestamp_meta: bool,
     stall_timeout: u64,
     delivery: DeliveryMode,
-    buffer_lists: bool,
+    pub buffer_lists: bool,
     media: String,
 }
 
@@ -78,7 +78,7 @@ impl Default for Settings {
 pub(super) enum Change {
     Common(settings::Change),
     Latency,
-    BufferLists(bool),
+    BufferLists,
     Timing,
 }
 
@@ -128,7 +128,7 @@ impl Settings {
             "delivery" => self.delivery = value_of(value)?,
             "buffer-lists" => {
                 self.buffer_lists = value_of(value)?;
-                return Ok(Change::BufferLists(self.buffer_lists));
+                return Ok(Change::BufferLists);
             }
             "media" => {
                 self.media = value_of::<Option<String>>(value)?.unwrap_or_else(|| "all".into());
@@ -169,6 +169,10 @@ impl Settings {
         })
     }
 
+    pub fn latency(&self) -> Duration {
+        Duration::from_millis(self.latency.into())
+    }
+
     /// Where presentation times come from.
     pub fn timing(&self) -> TimingConfig {
         TimingConfig {
@@ -197,7 +201,7 @@ impl Settings {
             drop_on_latency: self.drop_on_latency,
             follow_clock: !matches!(self.buffer_mode, BufferMode::None | BufferMode::Synced),
             sdes: sdes_items(self.sdes.as_ref()),
-            latency: Duration::from_millis(self.latency.into()),
+            latency: self.latency(),
             probation: self.probation,
             retransmission: self.do_retransmission,
             rtcp: self.common.do_rtcp,

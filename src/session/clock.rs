@@ -30,6 +30,10 @@ impl ClockCell {
             self.version.fetch_add(1, Release);
         }
     }
+
+    pub fn get(&self) -> Option<gst::Clock> {
+        lock(&self.clock).clone()
+    }
 }
 
 /// One reader's view of a [`ClockCell`].
@@ -51,9 +55,7 @@ impl ClockReader {
     }
 
     fn current(cell: &ClockCell) -> gst::Clock {
-        lock(&cell.clock)
-            .clone()
-            .unwrap_or_else(gst::SystemClock::obtain)
+        cell.get().unwrap_or_else(gst::SystemClock::obtain)
     }
 
     /// Follows a change of the clock. True if there was one: time starts anew.

@@ -119,4 +119,27 @@ mod tests {
         receiver.recv_timeout(Duration::from_secs(5)).unwrap();
         release.send(()).unwrap();
     }
+
+    #[test]
+    fn hundreds_of_handlers_that_block_hold_up_no_other_element() {
+        // More than tokio's pool has by itself.
+        const BLOCKED: usize = 600;
+        let runtimes = super::super::runtime::runtimes().unwrap();
+        let pool = || ForeignQueue::new(runtimes.ctl().clone());
+        let gate = Arc::new(Mutex::new(()));
+        let closed = gate.lock().unwrap();
+        let (sender, receiver) = mpsc::channel();
+        for _ in 0..BLOCKED {
+            let (gate, sender) = (gate.clone(), sender.clone());
+            pool().run(move || {
+                sender.send(()).unwrap();
+                drop(gate.lock());
+            });
+        }
+        pool().run(move || sender.send(()).unwrap());
+        for _ in 0..=BLOCKED {
+            receiver.recv_timeout(Duration::from_secs(30)).unwrap();
+        }
+        drop(closed);
+    }
 }

@@ -274,6 +274,11 @@ impl Session {
         self.clock.set(clock);
     }
 
+    #[cfg(test)]
+    pub fn clock(&self) -> Option<gst::Clock> {
+        self.clock.get()
+    }
+
     pub fn stats(&self) -> gst::Structure {
         self.snapshot.structure()
     }

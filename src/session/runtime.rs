@@ -17,6 +17,10 @@ use super::watchdog::Watchdog;
 pub(super) const STACK_SIZE: usize = 8 * 1024 * 1024;
 /// Threads that ran foreign code go after this much idleness.
 const POOL_KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// Threads that may run foreign code at once. Each element has one at most, and so has each clock
+/// that is being made; a thread is there only while its code runs. With fewer, handlers that block
+/// would keep every other element from its pads and messages.
+const POOL_THREADS: usize = 16_384;
 /// Workers that must stay free of pushes, so that sockets are read.
 const RESERVED_WORKERS: usize = 3;
 
@@ -42,6 +46,7 @@ impl Runtimes {
             .worker_threads(1)
             .thread_name("rtsp2-ctl")
             .thread_stack_size(STACK_SIZE)
+            .max_blocking_threads(POOL_THREADS)
             .thread_keep_alive(POOL_KEEP_ALIVE)
             .enable_all()
             .build()?;

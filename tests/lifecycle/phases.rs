@@ -1,13 +1,13 @@
 //! Stopped and thrown away in each phase, while the server says nothing.
 
 use std::net::{SocketAddr, TcpStream, UdpSocket};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::held::{Held, alone};
+use crate::netns::{Namespace, namespace};
 use crate::support::mini::{Mini, Script, free_address};
 use crate::support::player::Player;
 use crate::{SOON, limit, rounds};
@@ -132,47 +132,6 @@ fn stopped_in_each_phase_an_element_leaves_nothing_behind() {
     });
 }
 
-/// A namespace whose name server is at 127.0.0.1, where a test may be silent.
-struct Namespace(String);
-
-impl Namespace {
-    fn new() -> Result<Self, String> {
-        let namespace = Self(format!("rtsp2dns{}", std::process::id()));
-        ip(&["netns", "add", &namespace.0])?;
-        ip(&["-n", &namespace.0, "link", "set", "lo", "up"])?;
-        // `ip netns exec` puts it in the place of /etc/resolv.conf.
-        let folder = namespace.folder();
-        let file = format!("{folder}/resolv.conf");
-        std::fs::create_dir_all(&folder)
-            .and_then(|()| {
-                std::fs::write(file, "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
-            })
-            .map_err(|error| error.to_string())?;
-        Ok(namespace)
-    }
-
-    fn folder(&self) -> String {
-        format!("/etc/netns/{}", self.0)
-    }
-}
-
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        let _ = ip(&["netns", "del", &self.0]);
-        let _ = std::fs::remove_dir_all(self.folder());
-    }
-}
-
-fn ip(args: &[&str]) -> Result<(), String> {
-    let output = Command::new("ip").args(args).stdin(Stdio::null()).output();
-    let output = output.map_err(|error| error.to_string())?;
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(format!("ip {}: {said}", args.join(" "))),
-    }
-}
-
 #[test]
 fn stopped_while_the_name_server_is_silent_an_element_leaves_nothing_behind() {
     let test = || {
@@ -206,13 +165,11 @@ fn stopped_while_the_name_server_is_silent_an_element_leaves_nothing_behind() {
     if std::env::var_os("RTSP2_TEST_ALONE").is_some() {
         return test();
     }
-    let namespace = match Namespace::new() {
-        Ok(namespace) => namespace,
-        Err(reason) => {
-            eprintln!("skipped: no network namespace: {reason}");
-            return;
-        }
+    let Some(namespace) = namespace(Namespace::new()) else {
+        return;
     };
-    let prefix = ["ip", "netns", "exec", &namespace.0];
-    alone(name, &prefix, 6 * SOON, test);
+    namespace
+        .set_name_server("127.0.0.1")
+        .expect("a name server");
+    alone(name, &namespace.prefix(), 6 * SOON, test);
 }

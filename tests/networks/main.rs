@@ -8,10 +8,13 @@
 //! `RTSP2_LONG=1` adds what takes longer than 20 s.
 
 #[path = "../support/netns.rs"]
+#[allow(dead_code)] // other tests use the rest
 mod netns;
 #[path = "../support/process.rs"]
 #[allow(dead_code)]
 mod process;
+#[path = "../support/skip.rs"]
+mod skip;
 #[path = "../support/mod.rs"]
 mod support;
 

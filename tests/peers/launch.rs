@@ -13,7 +13,7 @@ use crate::{SOON, have};
 fn is_there() -> bool {
     let there = is_installed("gst-launch-1.0");
     if !there {
-        eprintln!("skipped: gst-launch-1.0 is not installed");
+        crate::skip::skip("gst-launch-1.0 is not installed");
     }
     there
 }

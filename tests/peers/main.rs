@@ -11,6 +11,8 @@ mod plugin;
 #[path = "../support/process.rs"]
 #[allow(dead_code)]
 mod process;
+#[path = "../support/skip.rs"]
+mod skip;
 
 mod applications;
 mod auth;
@@ -55,7 +57,7 @@ fn have(elements: &[&str]) -> bool {
         .filter(|name| gst::ElementFactory::find(name).is_none())
         .collect();
     if !missing.is_empty() {
-        eprintln!("skipped: {missing:?} not installed");
+        skip::skip(format!("{missing:?} not installed"));
     }
     missing.is_empty()
 }

@@ -1,6 +1,6 @@
 //! Each lower transport with gst-rtsp-server.
 
-use crate::netns::Namespace;
+use crate::netns::{Namespace, namespace};
 use crate::player::Player;
 use crate::process::Server;
 
@@ -68,12 +68,8 @@ fn ipv6_works_over_tcp_and_udp() {
 /// bind the port there, so it lives in a network namespace.
 #[test]
 fn multicast_is_received_on_the_interface_of_the_connection() {
-    let namespace = match Namespace::new() {
-        Ok(namespace) => namespace,
-        Err(reason) => {
-            eprintln!("skipped: no network namespace: {reason}");
-            return;
-        }
+    let Some(namespace) = namespace(Namespace::new()) else {
+        return;
     };
     let address = ["--address", &namespace.address];
     let multicast = ["--multicast", "--multicast-iface", &namespace.inside];

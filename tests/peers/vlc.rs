@@ -25,7 +25,7 @@ fn vlc_as_a_server_is_played() {
         .iter()
         .all(|program| is_installed(program))
     {
-        eprintln!("skipped: cvlc or setpriv is not installed");
+        crate::skip::skip("cvlc or setpriv is not installed");
         return;
     }
     if !have(&["x264enc", "mpegtsmux"]) {

@@ -56,7 +56,7 @@ impl Rtpbin {
             .property("do-lost", true)
             .build();
         let Ok(bin) = bin else {
-            eprintln!("skipped: there is no rtpbin here");
+            crate::skip::skip("there is no rtpbin here");
             return None;
         };
         bin.connect("request-pt-map", false, |_| Some(rtp_caps().to_value()));

@@ -8,10 +8,10 @@ use crate::publisher::Publisher;
 use crate::support::mini::free_address;
 use crate::{SOON, h264, have};
 
-fn is_there() -> bool {
+pub fn is_there() -> bool {
     let there = is_installed("ffmpeg") && is_installed("ffprobe");
     if !there {
-        eprintln!("skipped: ffmpeg is not installed");
+        crate::skip::skip("ffmpeg is not installed");
     }
     there
 }

@@ -12,6 +12,8 @@ mod netns;
 #[allow(dead_code)]
 #[path = "../support/process.rs"]
 mod process;
+#[path = "../support/skip.rs"]
+mod skip;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -52,7 +54,7 @@ fn have(elements: &[&str]) -> bool {
         .filter(|name| gst::ElementFactory::find(name).is_none())
         .collect();
     if !missing.is_empty() {
-        eprintln!("skipped: {missing:?} not installed");
+        skip::skip(format!("{missing:?} not installed"));
     }
     missing.is_empty()
 }

@@ -19,7 +19,7 @@ struct Perl {
 impl Perl {
     fn start() -> Option<Self> {
         if !is_installed("rtsp-server-perl") {
-            eprintln!("skipped: rtsp-server-perl is not installed");
+            crate::skip::skip("rtsp-server-perl is not installed");
             return None;
         }
         let (source, client) = (free_address(), free_address());
@@ -69,7 +69,7 @@ fn what_is_published_plays_with_rtspsrc2_and_ffmpeg() {
     let kind = message.as_ref().map(|message| message.type_());
     assert_eq!(kind, Some(gst::MessageType::Eos), "{message:?}");
 
-    if !is_installed("ffmpeg") {
+    if !crate::ffmpeg::is_there() {
         return;
     }
     let folder = Folder::new();

@@ -3,6 +3,8 @@
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::skip::skip;
+
 pub struct Namespace {
     pub name: String,
     /// The end of the link in the namespace.
@@ -107,6 +109,18 @@ impl Namespace {
         ip(&[&here, what].concat())
     }
 
+    /// Whom those inside ask for names: `ip netns exec` puts the file in the place of
+    /// /etc/resolv.conf.
+    pub fn set_name_server(&self, server: &str) -> std::io::Result<()> {
+        let text = format!("nameserver {server}\noptions timeout:1 attempts:1\n");
+        std::fs::create_dir_all(self.settings())?;
+        std::fs::write(self.settings() + "/resolv.conf", text)
+    }
+
+    fn settings(&self) -> String {
+        format!("/etc/netns/{}", self.name)
+    }
+
     /// What runs a command inside.
     pub fn prefix(&self) -> [&str; 4] {
         ["ip", "netns", "exec", &self.name]
@@ -118,6 +132,8 @@ impl Drop for Namespace {
         // The namespace lives on while a socket in it does; the link goes at once.
         let _ = ip(&["link", "del", &self.outside]);
         let _ = ip(&["netns", "del", &self.name]);
+        // There is none unless a name server was set.
+        let _ = std::fs::remove_dir_all(self.settings());
     }
 }
 
@@ -127,7 +143,7 @@ pub fn namespace(made: Result<Namespace, String>) -> Option<Namespace> {
         Ok(namespace) => Some(namespace),
         Err(reason) if is_root() => panic!("{reason}"),
         Err(reason) => {
-            eprintln!("skipped: no network namespace: {reason}");
+            skip(format!("no network namespace: {reason}"));
             None
         }
     }

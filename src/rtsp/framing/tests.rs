@@ -195,7 +195,7 @@ fn a_cr_at_the_end_of_the_buffer_is_not_classified() {
         Ok(Step::Message { consumed: 26, .. })
     ));
     assert_eq!(decoder.decode(b"\r"), Ok(Step::NeedMore { need: 1 }));
-    assert!(decoder.at_boundary());
+    assert_eq!(decoder.partial(), None);
     assert_eq!(
         decoder.decode(b"\r\n$"),
         Ok(Step::Skip {
@@ -230,7 +230,7 @@ fn blank_lines_before_a_start_are_skipped_up_to_the_limit() {
 fn need_is_exact_for_frames_and_bodies() {
     let mut decoder = Decoder::new();
     assert_eq!(decoder.decode(b""), Ok(Step::NeedMore { need: 1 }));
-    assert!(decoder.at_boundary());
+    assert_eq!(decoder.partial(), None);
     for (bytes, need) in [
         (&b"$"[..], 3),
         (b"$\0", 2),
@@ -249,7 +249,7 @@ fn need_is_exact_for_frames_and_bodies() {
     );
     assert_eq!(decoder.partial(), Some(Partial::Message));
     assert!(matches!(decoder.decode(&message), Ok(Step::Message { .. })));
-    assert!(decoder.at_boundary());
+    assert_eq!(decoder.partial(), None);
 }
 
 #[test]
@@ -564,7 +564,7 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
         (0..1000u32, prop::collection::vec(any::<u8>(), 0..20))
             .prop_map(|(n, body)| response(n, &body)),
         prop::collection::vec(any::<u8>(), 0..12),
-        prop::sample::select(METHODS.to_vec()).prop_map(|method| method.to_vec()),
+        prop::sample::select(starts::METHODS.to_vec()).prop_map(|method| method.to_vec()),
         "[a-zR ]{0,70}".prop_map(String::into_bytes),
         text(b"OPTIONS * RTSP/1.0\rCSeq: 1\r\r"),
         text(b"RTSP/1.0 404\nA: b\n c\nnone\n\n"),

@@ -8,19 +8,15 @@ const SECRETS: [&str; 4] = ["password=", "passwd=", "pwd=", "pass="];
 const HIDDEN: &str = "***";
 
 /// The text with the user information of every URL in it replaced, and the
-/// value of parameters that are named like a password. Hides rather too much
-/// than half a password.
+/// value of parameters that are named like a password, in relative URLs as well.
+/// Hides rather too much than half a password.
 pub fn redact(text: &str) -> String {
     let is_delimiter = |c: char| c.is_whitespace() || "\"'<>".contains(c);
     let mut out = String::with_capacity(text.len());
     for word in text.split_inclusive(is_delimiter) {
         let bare = word.strip_suffix(is_delimiter).unwrap_or(word);
-        if bare.contains("://") {
-            redact_urls(bare, &mut out);
-            out.push_str(word.get(bare.len()..).unwrap_or_default());
-        } else {
-            out.push_str(word);
-        }
+        redact_urls(bare, &mut out);
+        out.push_str(word.get(bare.len()..).unwrap_or_default());
     }
     out
 }

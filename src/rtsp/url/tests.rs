@@ -262,6 +262,12 @@ fn redaction_hides_user_information_in_any_text() {
         ),
         ("rtsp://h/?PWD=x;y=z", "rtsp://h/?PWD=***;y=z"),
         ("rtsp://[::1]:5/x", "rtsp://[::1]:5/x"),
+        (
+            "a=control:t?user=a&password=b&c",
+            "a=control:t?user=a&password=***&c",
+        ),
+        ("url=/x?pwd=b;seq=1", "url=/x?pwd=***;seq=1"),
+        ("no password: a pass", "no password: a pass"),
     ] {
         assert_eq!(redact(text), expected);
     }

@@ -220,7 +220,7 @@ impl Task {
                 }
                 pair.rtp
                     .prepare_sending(self.config.server.udp_buffer_size)?;
-                let peer = MediaPeer::new(*server, Some(*server), Some((port, *rtcp)), true);
+                let peer = MediaPeer::new(*server, Some(*server), Some((port, *rtcp)));
                 let filters = (SourceFilter::host(*server), peer.rtcp_filter());
                 Some(self.start_sockets(pair, to, &lane, filters, true)?)
             }

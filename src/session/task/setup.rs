@@ -526,10 +526,7 @@ impl Task {
                 Ok(None)
             }
             Path::Udp {
-                server,
-                rtp,
-                rtcp,
-                send_to_server,
+                server, rtp, rtcp, ..
             } => {
                 let pair = self
                     .attempt
@@ -543,7 +540,6 @@ impl Task {
                     self.peer().map_or(*server, |peer| peer.ip()),
                     Some(*server),
                     rtp.map(|port| (port, *rtcp)),
-                    *send_to_server,
                 );
                 let filters = (peer.rtp_filter(), peer.rtcp_filter());
                 let io = self.runtimes.io();
