@@ -26,13 +26,16 @@ usage: server [--address ADDRESS] [--port PORT] [--mount PATH] [--auth basic|dig
               [--protocols tcp,udp,mcast] [--multicast] [--multicast-iface NAME]
               [--size WIDTHxHEIGHT] [--fps N] [--bitrate KBIT] [--video h264|none]
               [--audio auto|aac|opus|pcmu|none] [--launch PIPELINE] [--record PIPELINE]
+              [--backchannel PIPELINE]
   --port 0         any free port (default); the URL on standard output names it
   --tls            RTSP over TLS; PEM files
   --client-ca      clients show a certificate of this issuer
   --multicast      multicast only, the same as --protocols mcast
   --launch         payloaders named pay0, pay1, … instead of the test streams
   --record         nothing is served: what clients ANNOUNCE goes to depayloaders (or decodebins)
-                   named depay0, depay1, …";
+                   named depay0, depay1, …
+  --backchannel    ONVIF back channel: RTP comes out of the element named depay_backchannel, a
+                   capsfilter that says what is taken";
 
 struct Options {
     address: String,
@@ -51,6 +54,7 @@ struct Options {
     audio: String,
     launch: Option<String>,
     record: Option<String>,
+    backchannel: Option<String>,
 }
 
 fn main() -> Result<(), Error> {
@@ -59,11 +63,22 @@ fn main() -> Result<(), Error> {
         return Ok(());
     };
     gst::init()?;
-    let server = gst_rtsp_server::RTSPServer::new();
+    let server = match options.backchannel {
+        Some(_) => gst_rtsp_server::RTSPOnvifServer::new().upcast(),
+        None => gst_rtsp_server::RTSPServer::new(),
+    };
     server.set_address(&options.address);
     server.set_service(&options.port.to_string());
 
-    let factory = gst_rtsp_server::RTSPMediaFactory::new();
+    let factory = match &options.backchannel {
+        Some(backchannel) => {
+            let factory = gst_rtsp_server::RTSPOnvifMediaFactory::new();
+            factory.set_backchannel_launch(Some(&format!("( {backchannel} )")));
+            factory.set_media_gtype(gst_rtsp_server::RTSPOnvifMedia::static_type());
+            factory.upcast()
+        }
+        None => gst_rtsp_server::RTSPMediaFactory::new(),
+    };
     if let Some(record) = &options.record {
         factory.set_launch(&format!("( {record} )"));
         factory.set_transport_mode(gst_rtsp_server::RTSPTransportMode::RECORD);
@@ -72,7 +87,7 @@ fn main() -> Result<(), Error> {
             Some(launch) => launch.clone(),
             None => launch(&options)?,
         });
-        factory.set_shared(true);
+        factory.set_shared(options.backchannel.is_none());
     }
     factory.set_protocols(options.protocols);
     if options.protocols.contains(RTSPLowerTrans::UDP_MCAST) {
@@ -148,6 +163,7 @@ fn options() -> Result<Option<Options>, Error> {
         audio: "auto".to_owned(),
         launch: None,
         record: None,
+        backchannel: None,
     };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
@@ -165,6 +181,7 @@ fn options() -> Result<Option<Options>, Error> {
             "--audio" => options.audio = value()?,
             "--launch" => options.launch = Some(value()?),
             "--record" => options.record = Some(value()?),
+            "--backchannel" => options.backchannel = Some(value()?),
             "--size" => {
                 let size = value()?;
                 let (width, height) = size.split_once('x').ok_or("--size WIDTHxHEIGHT")?;

@@ -14,6 +14,7 @@ pub mod rtspsink;
 pub mod rtspsrc;
 mod session;
 mod settings;
+mod signals;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     rtspsrc::register(plugin)?;

@@ -74,6 +74,10 @@ pub const QUEUE_WAITING: usize = 64 * 1024 * 1024;
 pub const QUEUE_FREE: usize = 256 * 1024;
 /// Items of one stream's delivery queue.
 pub const QUEUE_ITEMS: usize = 65_536;
+/// Media properties, and scales among them, that are read (RFC 7826 §18.29 has nine).
+pub const MEDIA_PROPERTIES: usize = 32;
+/// Parameters that an application may ask for before the first is answered.
+pub const PARAMETERS: usize = 64;
 /// Commands to a session that it has not taken yet.
 pub const COMMANDS: usize = 64;
 

@@ -15,6 +15,7 @@ pub mod auth;
 pub mod client;
 pub mod framing;
 pub mod limits;
+pub mod media_properties;
 pub mod message;
 pub mod parse;
 pub mod range;

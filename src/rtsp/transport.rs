@@ -146,6 +146,29 @@ pub struct Transport {
 }
 
 impl Transport {
+    /// What 2.0 says in its own words, where 1.0 says nothing (RFC 7826 §18.54).
+    fn translate(&mut self) {
+        let [from, to] = [&self.src_addr, &self.dest_addr].map(|addresses| {
+            let mut read = addresses
+                .iter()
+                .filter_map(|address| host_and_port(address));
+            let (host, rtp) = read.next()?;
+            let rtcp = read.next().map(|(_, rtcp)| rtcp);
+            Some((host, (rtp, rtcp.filter(|rtcp| *rtcp >= rtp))))
+        });
+        if let Some((host, ports)) = from {
+            self.source = self.source.take().or(host);
+            self.server_port = self.server_port.or(Some(ports));
+        }
+        if let Some((host, ports)) = to {
+            self.destination = self.destination.take().or(host);
+            match self.cast {
+                Some(Cast::Multicast) => self.port = self.port.or(Some(ports)),
+                _ => self.client_port = self.client_port.or(Some(ports)),
+            }
+        }
+    }
+
     /// Reads the alternatives of a header value in their order; those that
     /// cannot be used are left out.
     pub fn parse_list(value: &str) -> Vec<Transport> {
@@ -187,6 +210,7 @@ impl Transport {
         let spec = spec?;
         transport.profile = spec.profile;
         transport.lower = spec.lower;
+        transport.translate();
         Some(transport)
     }
 
@@ -301,6 +325,14 @@ fn addresses(value: &str) -> Vec<String> {
         .collect()
 }
 
+/// `host:port`, `:port` or `[host]:port`.
+fn host_and_port(address: &str) -> Option<(Option<String>, u16)> {
+    let (name, port) = address.rsplit_once(':')?;
+    let name = host(name.trim());
+    let name = (!name.is_empty()).then(|| name.to_string());
+    Some((name, port.trim().parse().ok()?))
+}
+
 /// Reads `a-b` or `a`; a reversed or overflowing pair is refused.
 fn parse_pair<T: FromStr + PartialOrd>(value: &str) -> Option<Pair<T>> {
     let number = |text: &str| -> Option<T> {
@@ -361,6 +393,21 @@ impl Offer {
                 format!("{profile};multicast;port={rtp}-{rtcp}")
             }
             Offer::Multicast { ports: None } => format!("{profile};multicast"),
+        }
+    }
+
+    /// The same in the words of RTSP 2.0, where they differ (RFC 7826 §18.54).
+    pub fn to_v2_header(&self, profile: Profile) -> Option<String> {
+        match self {
+            Offer::Udp { ports: (rtp, rtcp) } => Some(format!(
+                "{profile}/UDP;unicast;dest_addr=\":{rtp}\"/\":{rtcp}\""
+            )),
+            Offer::Multicast {
+                ports: Some((rtp, rtcp)),
+            } => Some(format!(
+                "{profile}/UDP;multicast;dest_addr=\":{rtp}\"/\":{rtcp}\""
+            )),
+            Offer::Tcp { .. } | Offer::Multicast { ports: None } => None,
         }
     }
 

@@ -8,8 +8,8 @@ use gst::subclass::prelude::*;
 
 use super::gate::Gate;
 use super::{CAT, RtspSink2};
-use crate::session::{CertificateHost, PublishHost};
-use crate::settings;
+use crate::session::{CertificateHost, PublishHost, Review, Reviewed};
+use crate::{settings, signals};
 
 pub(super) struct ElementHost {
     pub element: glib::WeakRef<RtspSink2>,
@@ -106,5 +106,17 @@ impl PublishHost for ElementHost {
         if let Some(element) = self.element.upgrade() {
             element.imp().bitrate_is(limited);
         }
+    }
+
+    fn reviews(&self, what: &Review) -> bool {
+        let element = self.element();
+        element.is_some_and(|element| signals::reviews(&element, what))
+    }
+
+    fn review(&self, what: Review) -> Reviewed {
+        let element = self.element();
+        element.map_or(Reviewed::Unchanged, |element| {
+            signals::review(&element, what)
+        })
     }
 }

@@ -16,6 +16,7 @@ use super::{CAT, lock};
 use crate::rtsp::url::redact;
 use crate::session::{Ending, ForeignQueue, Predecessor, Publisher};
 use crate::settings;
+use crate::signals;
 
 #[derive(Default)]
 pub(super) struct State {
@@ -223,6 +224,8 @@ impl ObjectImpl for RtspSink2 {
                     .param_types([gst::Element::static_type()])
                     .run_first()
                     .build(),
+                signals::handle_request(),
+                signals::update_sdp(),
             ]
         });
         &SIGNALS

@@ -7,11 +7,15 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use once_cell::sync::Lazy;
 
-use super::pads;
+use super::backchannel::{self, Feeder, Run};
 use super::properties::{Change, PROPERTIES, Settings};
+use super::{pads, parameters};
 use crate::rtsp::url::redact;
-use crate::session::{CAT, CertificateHost, Ending, ForeignQueue, Host, Predecessor, Session};
+use crate::session::{
+    CAT, CertificateHost, Ending, ForeignQueue, Host, Predecessor, Review, Reviewed, Session,
+};
 use crate::settings;
+use crate::signals;
 
 #[derive(Default)]
 struct State {
@@ -24,6 +28,10 @@ struct State {
     foreign: Option<ForeignQueue>,
     /// EOS was asked for while no session could take it.
     eos: bool,
+    /// Pads of back channels.
+    feeders: Vec<(gst::Pad, Arc<Feeder>)>,
+    /// What the state means for them.
+    run: Run,
 }
 
 #[derive(Default)]
@@ -32,7 +40,7 @@ pub struct RtspSrc2 {
     state: Mutex<State>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -125,6 +133,17 @@ impl RtspSrc2 {
         }
     }
 
+    fn run_backchannels(&self, run: Run) {
+        let feeders = {
+            let mut state = lock(&self.state);
+            state.run = run;
+            state.feeders.clone()
+        };
+        for (_, feeder) in feeders {
+            feeder.set_run(run);
+        }
+    }
+
     fn wait_for_teardown(&self) {
         let ending = lock(&self.state).ending.clone();
         let timeout = lock(&self.settings).common.teardown_timeout();
@@ -199,23 +218,21 @@ impl ObjectImpl for RtspSrc2 {
 
     fn signals() -> &'static [glib::subclass::Signal] {
         static SIGNALS: Lazy<Vec<glib::subclass::Signal>> = Lazy::new(|| {
-            vec![
+            let own = [
                 settings::accept_certificate(),
                 glib::subclass::Signal::builder("select-stream")
                     .param_types([u32::static_type(), gst::Caps::static_type()])
                     .return_type::<bool>()
                     .run_last()
                     .class_handler(|_| Some(true.to_value()))
-                    .accumulator(|_, _, value| {
-                        // The first handler that refuses decides.
-                        if value.get::<bool>().unwrap_or(true) {
-                            std::ops::ControlFlow::Continue(value.clone())
-                        } else {
-                            std::ops::ControlFlow::Break(value.clone())
-                        }
-                    })
+                    .accumulator(|_, _, value| signals::first_refusal(value))
                     .build(),
-            ]
+                signals::on_sdp(),
+                signals::before_send(),
+                signals::handle_request(),
+            ];
+            let all = own.into_iter().chain(parameters::actions());
+            all.chain(backchannel::actions()).collect()
         });
         &SIGNALS
     }
@@ -255,9 +272,50 @@ impl ElementImpl for RtspSrc2 {
                 &caps,
             )
             .into_iter()
+            .chain([backchannel::template()])
             .collect()
         });
         &TEMPLATES
+    }
+
+    fn request_new_pad(
+        &self,
+        template: &gst::PadTemplate,
+        name: Option<&str>,
+        _caps: Option<&gst::Caps>,
+    ) -> Option<gst::Pad> {
+        let pad = {
+            let mut state = lock(&self.state);
+            let taken = |number| state.feeders.iter().any(|(_, f)| f.number() == number);
+            let number = match name.and_then(|name| name.strip_prefix("backchannel_")) {
+                Some(number) if number != "%u" => number.parse().ok()?,
+                _ => (0..).find(|number| !taken(*number))?,
+            };
+            if taken(number) {
+                gst::warning!(CAT, imp = self, "back channel {number} has a pad already");
+                return None;
+            }
+            let name = format!("backchannel_{number}");
+            let (pad, feeder) = backchannel::new_pad(&self.obj(), template, &name, number);
+            feeder.set_run(state.run);
+            state.feeders.push((pad.clone(), feeder));
+            pad
+        };
+        self.obj().add_pad(&pad).ok()?;
+        Some(pad)
+    }
+
+    fn release_pad(&self, pad: &gst::Pad) {
+        let feeder = {
+            let mut state = lock(&self.state);
+            let at = state.feeders.iter().position(|(own, _)| own == pad);
+            at.map(|at| state.feeders.remove(at))
+        };
+        if let Some((_, feeder)) = feeder {
+            feeder.set_run(Run::Stopped);
+            let _ = pad.set_active(false);
+            let _ = self.obj().remove_pad(pad);
+        }
     }
 
     fn change_state(
@@ -266,24 +324,34 @@ impl ElementImpl for RtspSrc2 {
     ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
         use gst::StateChange::*;
         match transition {
-            ReadyToPaused => self.start()?,
+            ReadyToPaused => {
+                self.start()?;
+                self.run_backchannels(Run::Paused);
+            }
             PausedToPlaying => {
+                self.run_backchannels(Run::Playing);
                 if let Some(session) = self.session() {
                     session.play();
                 }
             }
             PlayingToPaused => {
+                self.run_backchannels(Run::Paused);
                 if let Some(session) = self.session() {
                     session.pause();
                 }
             }
-            PausedToReady => self.stop(),
+            PausedToReady => {
+                // Streaming threads have to be out of the pads.
+                self.run_backchannels(Run::Stopped);
+                self.stop();
+            }
             NullToReady => lock(&self.state).eos = false,
             ReadyToNull => self.wait_for_teardown(),
             _ => {}
         }
         let success = self.parent_change_state(transition).inspect_err(|_| {
             if transition == ReadyToPaused {
+                self.run_backchannels(Run::Stopped);
                 self.stop();
             }
         })?;
@@ -373,6 +441,18 @@ impl Host for ElementHost {
         self.element
             .upgrade()
             .is_none_or(|element| element.emit_by_name::<bool>("select-stream", &[&index, caps]))
+    }
+
+    fn reviews(&self, what: &Review) -> bool {
+        let element = self.element();
+        element.is_some_and(|element| signals::reviews(&element, what))
+    }
+
+    fn review(&self, what: Review) -> Reviewed {
+        let element = self.element();
+        element.map_or(Reviewed::Unchanged, |element| {
+            signals::review(&element, what)
+        })
     }
 }
 

@@ -6,8 +6,10 @@ use gst::prelude::*;
 
 use crate::session;
 
+mod backchannel;
 mod imp;
 mod pads;
+mod parameters;
 mod properties;
 mod uri;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use glib::prelude::*;
 
-use self::enums::{BufferMode, NatMethod};
+use self::enums::{Backchannel, BufferMode, NatMethod, RtspVersion};
 pub(super) use self::table::PROPERTIES;
 use crate::session::{Config, DeliveryMode, LINKED_STATICALLY, NtpTimeSource, TimingConfig};
 use crate::settings::{self, Common, value_of};
@@ -29,6 +29,8 @@ pub(super) struct Settings {
     debug: bool,
     sdes: Option<gst::Structure>,
     probation: u32,
+    backchannel: Backchannel,
+    default_rtsp_version: RtspVersion,
     ntp_sync: bool,
     ntp_time_source: NtpTimeSource,
     rfc7273_sync: bool,
@@ -60,6 +62,8 @@ impl Default for Settings {
             debug: false,
             sdes: None,
             probation: 2,
+            backchannel: Backchannel::default(),
+            default_rtsp_version: RtspVersion::default(),
             ntp_sync: false,
             ntp_time_source: NtpTimeSource::default(),
             rfc7273_sync: false,
@@ -107,6 +111,8 @@ impl Settings {
             "debug" => self.debug = value_of(value)?,
             "sdes" => self.sdes = value_of(value)?,
             "probation" => self.probation = value_of(value)?,
+            "backchannel" => self.backchannel = value_of(value)?,
+            "default-rtsp-version" => self.default_rtsp_version = value_of(value)?,
             "ntp-sync" => {
                 self.ntp_sync = value_of(value)?;
                 return Ok(Change::Timing);
@@ -156,6 +162,8 @@ impl Settings {
             "debug" => self.debug.to_value(),
             "sdes" => self.sdes.to_value(),
             "probation" => self.probation.to_value(),
+            "backchannel" => self.backchannel.to_value(),
+            "default-rtsp-version" => self.default_rtsp_version.to_value(),
             "ntp-sync" => self.ntp_sync.to_value(),
             "ntp-time-source" => self.ntp_time_source.to_value(),
             "rfc7273-sync" => self.rfc7273_sync.to_value(),
@@ -191,6 +199,8 @@ impl Settings {
         }
         Ok(Config {
             server,
+            version: self.default_rtsp_version.into(),
+            backchannel: self.backchannel == Backchannel::Onvif,
             append_control: self.force_non_compliant_url,
             udp_reconnect: self.udp_reconnect,
             udp_timeout: Duration::from_micros(self.timeout),

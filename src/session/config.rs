@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::rtsp::message::Version;
 use crate::rtsp::transport::LowerTransport;
 use crate::rtsp::url::{Credentials, Url};
 
@@ -47,6 +48,10 @@ impl Server {
 #[derive(Debug, Clone)]
 pub struct Config {
     pub server: Server,
+    /// The version of RTSP that is tried first.
+    pub version: Version,
+    /// The ONVIF back channel is asked for.
+    pub backchannel: bool,
     /// Control attributes are appended to the base URL, never resolved.
     pub append_control: bool,
     /// A lost connection of a UDP session is opened again.

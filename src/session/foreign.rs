@@ -28,6 +28,12 @@ pub struct ForeignQueue {
     pool: Handle,
 }
 
+impl std::fmt::Debug for ForeignQueue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ForeignQueue")
+    }
+}
+
 impl ForeignQueue {
     /// `pool` is the runtime whose blocking threads run the jobs.
     pub(crate) fn new(pool: Handle) -> Self {

@@ -12,6 +12,7 @@ use tokio::task::AbortHandle;
 use super::clock::{ClockCell, ClockReader};
 use super::ingest::Ingest;
 use super::lock::lock;
+use super::publish::lane::Lane;
 use crate::net::lock_in::{SourceFilter, Verdict, looks_like_rtcp, looks_like_rtp};
 use crate::net::tcp::{FrameHandler, Payload};
 use crate::net::udp::UdpPair;
@@ -23,6 +24,8 @@ pub(super) type SharedIngest = Arc<Mutex<Ingest>>;
 pub(super) struct Demux {
     routes: BTreeMap<u8, Route>,
     channels: Vec<u8>,
+    /// Back channels, of which RTCP comes.
+    lanes: Vec<(u8, Arc<Lane>)>,
     /// The route of the last frame: frames of one stream come in runs.
     current: Option<(u8, Route)>,
     clock: ClockReader,
@@ -52,6 +55,7 @@ impl Demux {
         Self {
             routes: BTreeMap::new(),
             channels: Vec::new(),
+            lanes: Vec::new(),
             current: None,
             clock: ClockReader::new(clock),
             arrival: 0,
@@ -77,8 +81,27 @@ impl Demux {
                 },
             );
         }
-        self.channels = self.routes.keys().copied().collect();
+        self.list_channels();
+    }
+
+    /// A stream on its way to the server.
+    pub fn add_lane(&mut self, lane: &Arc<Lane>, rtp: u8, rtcp: Option<u8>) {
+        for channel in std::iter::once(rtp).chain(rtcp) {
+            self.lanes.retain(|(other, _)| *other != channel);
+            self.lanes.push((channel, lane.clone()));
+        }
+        self.list_channels();
+    }
+
+    fn list_channels(&mut self) {
+        let lanes = self.lanes.iter().map(|(channel, _)| *channel);
+        self.channels = self.routes.keys().copied().chain(lanes).collect();
         self.current = None;
+    }
+
+    fn lane(&self, channel: u8) -> Option<&Arc<Lane>> {
+        let mut lanes = self.lanes.iter();
+        lanes.find(|(own, _)| *own == channel).map(|(_, lane)| lane)
     }
 }
 
@@ -93,7 +116,7 @@ impl FrameHandler for Demux {
         self.arrival = self.clock.pair().at(arrival);
     }
 
-    fn wants(&mut self, channel: u8, _payload: &[u8]) -> bool {
+    fn wants(&mut self, channel: u8, payload: &[u8]) -> bool {
         if self
             .current
             .as_ref()
@@ -105,14 +128,20 @@ impl FrameHandler for Demux {
             .routes
             .get(&channel)
             .map(|route| (channel, route.clone()));
+        if self.current.is_none() && self.lane(channel).is_some() {
+            return looks_like_rtcp(payload);
+        }
         if self.current.is_none() {
             self.counters.unknown_frames.fetch_add(1, Relaxed);
         }
         self.current.is_some()
     }
 
-    fn frame(&mut self, _channel: u8, payload: Payload) {
+    fn frame(&mut self, channel: u8, payload: Payload) {
         let Some((_, route)) = &self.current else {
+            if let Some(lane) = self.lane(channel) {
+                lane.handle_rtcp(payload.as_ref(), Instant::now());
+            }
             return;
         };
         if !self

@@ -13,6 +13,7 @@
     )
 )]
 
+mod backchannel;
 mod backoff;
 mod certificates;
 mod clock;
@@ -27,9 +28,11 @@ mod link;
 mod lock;
 mod media;
 mod messages;
+mod parameters;
 mod permits;
 mod publish;
 mod queue;
+mod reviewing;
 mod running_time;
 mod runtime;
 mod shared;
@@ -50,19 +53,23 @@ use std::time::Duration;
 use once_cell::sync::Lazy;
 use tokio::sync::mpsc;
 
+pub use backchannel::{Backchannel, Offered};
 pub use backoff::Policy;
 pub use certificates::{CertificateHost, Tls, TlsDatabase, TlsInteraction};
 pub use config::{Config, Server};
 pub use delivery::DeliveryMode;
 pub use ending::Ending;
 pub use foreign::ForeignQueue;
+pub use parameters::ParameterRequest;
 pub use publish::{
     Closed, PublishConfig, PublishHost, Publisher, RtpPacket, StreamDescription, StreamSender,
 };
 pub use timing::{NtpTimeSource, TimingConfig};
 
+pub use crate::rtsp::client::{Review, Reviewed};
 use crate::rtsp::limits;
 use crate::rtsp::url::Credentials;
+use backchannel::Backchannels;
 use clock::ClockCell;
 use stats::Snapshot;
 use task::Task;
@@ -85,7 +92,7 @@ pub(crate) static MESSAGE_CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
 });
 
 /// What the session needs of its element. All of it but
-/// [`element`](Self::element) may run code of the application, so the session
+/// [`element`](Self::element) and [`reviews`](Self::reviews) may run code of the application, so the session
 /// calls it from the element's ordered queue of foreign code only.
 pub trait Host: CertificateHost {
     /// The element, while it lives.
@@ -95,6 +102,11 @@ pub trait Host: CertificateHost {
     fn remove_pad(&self, pad: &gst::Pad);
     /// Whether the application wants the media with this index.
     fn select_stream(&self, index: u32, caps: &gst::Caps) -> bool;
+    /// Whether somebody wants to be asked. Runs no code of the application, and is called
+    /// wherever something is to be reviewed.
+    fn reviews(&self, what: &Review) -> bool;
+    /// What the application makes of it.
+    fn review(&self, what: Review) -> Reviewed;
 }
 
 /// What the element asks of its session.
@@ -115,6 +127,7 @@ enum Command {
     Adopt(Box<Config>),
     /// For one pad, or for all that carry video.
     ForceKeyUnit(Option<String>),
+    Parameters(Box<parameters::Asked>),
 }
 
 /// The handle of a running session.
@@ -126,6 +139,10 @@ pub struct Session {
     snapshot: Arc<Snapshot>,
     ending: Ending,
     foreign: ForeignQueue,
+    /// Parameters that were asked for and not answered yet.
+    parameters: Arc<std::sync::atomic::AtomicUsize>,
+    backchannels: Arc<Backchannels>,
+    response_timeout: Duration,
 }
 
 /// What the last session of the same element leaves to the next.
@@ -154,6 +171,8 @@ impl Session {
         let clock = Arc::new(ClockCell::new(clock));
         let generation = Arc::<stream::Generation>::default();
         let snapshot = Arc::new(Snapshot::new(&config));
+        let response_timeout = spans::nonzero(config.server.response_timeout);
+        let backchannels = Arc::new(Backchannels::new(task::cname(&config)));
         let task = Task::new(
             config,
             host.clone(),
@@ -165,6 +184,7 @@ impl Session {
                 clock: clock.clone(),
                 snapshot: snapshot.clone(),
                 foreign: foreign.clone(),
+                backchannels: backchannels.clone(),
             },
         );
         let ctl = runtimes.ctl();
@@ -190,6 +210,9 @@ impl Session {
             snapshot,
             ending,
             foreign,
+            parameters: Arc::default(),
+            backchannels,
+            response_timeout,
         })
     }
 
@@ -268,6 +291,29 @@ impl Session {
     /// The decoder behind `pad` cannot go on without a key frame.
     pub fn force_key_unit(&self, pad: Option<String>) {
         self.send(Command::ForceKeyUnit(pad));
+    }
+
+    /// The back channel of this number, once a description has named it.
+    pub fn backchannel(&self, number: usize) -> Option<Arc<Backchannel>> {
+        self.backchannels.get(number)
+    }
+
+    /// That of an `m=` section.
+    pub fn backchannel_of(&self, media: usize) -> Option<Arc<Backchannel>> {
+        self.backchannels.of_media(media)
+    }
+
+    /// Asks the server, as soon as the session is up; the promise is answered in any case. False,
+    /// with the promise left alone, if too many wait.
+    pub fn parameters(&self, request: ParameterRequest) -> bool {
+        if self.parameters.load(std::sync::atomic::Ordering::Acquire) >= limits::PARAMETERS {
+            return false;
+        }
+        let deadline = spans::after(std::time::Instant::now(), self.response_timeout);
+        let (foreign, open) = (self.foreign.clone(), self.parameters.clone());
+        let asked = parameters::Asked::new(request, deadline, foreign, open);
+        self.send(Command::Parameters(Box::new(asked)));
+        true
     }
 
     pub fn set_clock(&self, clock: Option<gst::Clock>) {

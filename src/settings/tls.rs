@@ -10,7 +10,7 @@ use super::value_of;
 use crate::net::tls::{self, Fingerprint};
 use crate::session::{Tls, TlsDatabase, TlsInteraction};
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct TlsSettings {
     validation_flags: TlsCertificateFlags,
     database: Option<TlsDatabase>,

@@ -1,7 +1,7 @@
 //! Everything that an application, its pipeline and a server may do, all at once.
 
-use std::sync::atomic::{AtomicBool, Ordering::*};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use gst::prelude::*;
@@ -100,6 +100,29 @@ fn use_element(player: &Player, dice: &mut Dice) {
     }
 }
 
+/// Parameters that were asked for, and those that were answered.
+#[derive(Default)]
+struct Promised {
+    asked: AtomicUsize,
+    answered: Arc<AtomicUsize>,
+}
+
+fn use_parameters(src: &gst::Element, promised: &Promised, dice: &mut Dice) {
+    let answered = promised.answered.clone();
+    let promise = gst::Promise::with_change_func(move |_| {
+        answered.fetch_add(1, AcqRel);
+    });
+    let none = None::<String>;
+    let taken = match dice.roll(2) {
+        0 => src.emit_by_name::<bool>("get-parameter", &[&"a", &none, &promise]),
+        _ => src.emit_by_name::<bool>("set-parameter", &[&"a", &"1", &none, &promise]),
+    };
+    promised.asked.fetch_add(1, AcqRel);
+    if !taken {
+        promise.interrupt();
+    }
+}
+
 fn race(rounds: usize) {
     let script = || Script {
         streams: vec![Media::H264, Media::Pcmu],
@@ -107,6 +130,10 @@ fn race(rounds: usize) {
     };
     let mini = Mini::new(script());
     let player = Player::new(&mini.url()).with("teardown-timeout", 0u64);
+    let promised = Promised::default();
+    let sent = player
+        .src
+        .connect("before-send", false, |_| Some(true.to_value()));
     let done = AtomicBool::new(false);
     let until_done = |seed: u64, act: &dyn Fn(&mut Dice)| {
         let mut dice = Dice(seed);
@@ -119,12 +146,23 @@ fn race(rounds: usize) {
         scope.spawn(|| until_done(11, &|dice| use_properties(&player.src, dice)));
         scope.spawn(|| until_done(13, &|dice| use_pads(&player.src, dice)));
         scope.spawn(|| until_done(17, &|dice| use_pads(&player.src, dice)));
+        scope.spawn(|| until_done(23, &|dice| use_parameters(&player.src, &promised, dice)));
         scope.spawn(|| until_done(19, &|dice| use_element(&player, dice)));
         change_states(&player, &mini, rounds);
         done.store(true, Release);
     });
     player.state(gst::State::Null);
     assert_eq!(player.src.num_pads(), 0);
+    player.src.disconnect(sent);
+    let deadline = std::time::Instant::now() + SOON;
+    let answered = || promised.answered.load(Acquire);
+    while answered() < promised.asked.load(Acquire) {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "a promise is not kept"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
     // After all that it plays as ever.
     mini.set(|to| *to = script());
     player.change(|log| *log = Default::default());

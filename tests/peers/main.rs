@@ -16,6 +16,7 @@ mod skip;
 
 mod applications;
 mod auth;
+mod backchannel;
 mod codecs;
 mod element;
 mod launch;
@@ -29,6 +30,7 @@ mod record;
 mod sync;
 mod tls;
 mod transports;
+mod version;
 mod vlc;
 
 use std::sync::Once;

@@ -67,6 +67,7 @@ pub fn read(folder: &Path, file: &Path) -> Script {
     let defaults = [
         ("session", "12345678"),
         ("timeout", "60"),
+        ("version", "1.0"),
         (
             "public",
             "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, GET_PARAMETER, TEARDOWN",

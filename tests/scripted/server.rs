@@ -370,17 +370,27 @@ impl Connection {
                 method,
                 uri,
                 headers,
+                body,
             })) => {
                 lock(&self.seen).requests.push(method.clone());
                 self.requests.push_back(Request {
                     method,
                     uri,
                     headers,
+                    body,
                     connection: 0,
                 });
             }
-            Ok(Some(Incoming::Response { status, headers })) => {
-                self.responses.push_back(Response { status, headers });
+            Ok(Some(Incoming::Response {
+                status,
+                headers,
+                body,
+            })) => {
+                self.responses.push_back(Response {
+                    status,
+                    headers,
+                    body,
+                });
             }
             Ok(Some(Incoming::Frame { channel, .. })) => {
                 lock(&self.seen).reports += 1;
@@ -401,7 +411,7 @@ impl Connection {
             })
         };
         let status = line.words.get(1..).unwrap_or_default().join(" ");
-        let mut reply = format!("RTSP/1.0 {status}\r\n");
+        let mut reply = self.expand("RTSP/{version} ") + &status + "\r\n";
         if !has("CSeq") {
             reply += &self.expand("CSeq: {cseq}\r\n");
         }
@@ -441,8 +451,8 @@ impl Connection {
                 let request = self.requests.pop_front().expect("a request");
                 let ends = request.method == "TEARDOWN";
                 self.request = Some(request);
-                let answer =
-                    self.expand("RTSP/1.0 200 OK\r\nCSeq: {cseq}\r\nSession: {session}\r\n\r\n");
+                let answer = self
+                    .expand("RTSP/{version} 200 OK\r\nCSeq: {cseq}\r\nSession: {session}\r\n\r\n");
                 self.write(answer.as_bytes());
                 if ends {
                     return Ok(());

@@ -4,14 +4,17 @@
 mod support;
 
 mod applications;
+mod backchannel;
 mod coming_back;
 mod delivery;
 mod drop_in;
 mod ending;
 mod errors;
 mod foreign;
+mod handlers;
 mod messages;
 mod pads;
+mod parameters;
 mod pausing;
 mod protocol;
 mod reports;

@@ -157,6 +157,15 @@ impl Scripted {
         stream.write_all(&wire::frame(channel, packet)).unwrap();
     }
 
+    /// Sends a request of the server over the last connection; the answer is recorded as if it
+    /// were a request, with its version in place of the method.
+    pub fn ask(&self, method: &str) {
+        let request = format!("{method} {} RTSP/1.0\r\nCSeq: 77\r\n\r\n", self.url());
+        let seen = self.shared.seen.lock().unwrap();
+        let mut stream = seen.streams.last().expect("a connection");
+        stream.write_all(request.as_bytes()).unwrap();
+    }
+
     pub fn requests(&self) -> Vec<Request> {
         self.shared.seen.lock().unwrap().requests.clone()
     }

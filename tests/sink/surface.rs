@@ -6,6 +6,7 @@ use crate::have;
 use crate::publisher::Publisher;
 use crate::refusals::RTP;
 use crate::scripted::{Rules, Scripted};
+use crate::support::application::Application;
 
 #[test]
 fn the_uri_is_the_location_without_its_password() {
@@ -48,16 +49,20 @@ fn it_has_what_rtspclientsink_has_or_the_readme_says_why_not() {
         };
         assert_eq!(base(&own), base(&pspec), "{name}");
     }
-    for signal in [
-        "handle-request",
-        "update-sdp",
-        "new-manager",
-        "request-rtcp-key",
-    ] {
+    for signal in ["new-manager", "request-rtcp-key"] {
         assert!(
             readme.contains(&format!("`{signal}`")),
             "{signal} is not explained"
         );
+    }
+    for signal in ["handle-request", "update-sdp", "new-payloader"] {
+        let types = |element: &gst::Element| {
+            let id = glib::subclass::SignalId::lookup(signal, element.type_());
+            let query = id.expect("a signal").query();
+            let types: Vec<glib::Type> = query.param_types().iter().map(|t| (*t).into()).collect();
+            (types, glib::Type::from(query.return_type()))
+        };
+        assert_eq!(types(&ours), types(&theirs), "{signal}");
     }
     assert!(readme.contains("`ulpfec-percentage`"));
 }
@@ -120,4 +125,26 @@ fn a_query_string_stays_in_the_urls() {
     );
     assert!(server.wait_request("SETUP", 1).uri.contains("token=abc"));
     server.wait_frames(0, 5);
+}
+
+#[test]
+fn handlers_in_c_change_what_is_announced_and_what_is_answered() {
+    crate::init();
+    let server = Scripted::new(Rules::default());
+    let line = format!("{RTP} ! rtspsink2 name=e location={}", server.url());
+    let application = Application::run(&line);
+    let announce = server.wait_request("ANNOUNCE", 1);
+    assert!(
+        announce.body.contains("a=x-application:in C"),
+        "{}",
+        announce.body
+    );
+    server.wait_frames(0, 5);
+    server.ask("GET_PARAMETER");
+    let answer = server.wait_request("RTSP/1.0", 1);
+    assert_eq!(
+        (answer.uri.as_str(), answer.body.as_str()),
+        ("200", "battery: 99\r\n")
+    );
+    drop(application);
 }

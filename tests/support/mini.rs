@@ -339,21 +339,29 @@ fn serve(shared: &Shared, connection: &Connection) -> io::Result<()> {
                     .push(Report { channel, packet });
                 shared.recorded.notify_all();
             }
-            Incoming::Response { status, headers } => {
-                lock(&shared.record)
-                    .responses
-                    .push(Response { status, headers });
+            Incoming::Response {
+                status,
+                headers,
+                body,
+            } => {
+                lock(&shared.record).responses.push(Response {
+                    status,
+                    headers,
+                    body,
+                });
                 shared.recorded.notify_all();
             }
             Incoming::Request {
                 method,
                 uri,
                 headers,
+                body,
             } => {
                 let request = Request {
                     method,
                     uri,
                     headers,
+                    body,
                     connection: connection.id,
                 };
                 lock(&shared.record).requests.push(request.clone());
@@ -458,6 +466,16 @@ fn answer(shared: &Shared, connection: &Connection, script: &Script, request: &R
         "PAUSE" => {
             connection.playing.store(false, Release);
             reply(200, &session, "");
+        }
+        "GET_PARAMETER" if request.body.contains("unknown") => reply(451, &session, "unknown"),
+        "GET_PARAMETER" if !request.body.is_empty() => {
+            let typed = format!("{session}Content-Type: text/parameters\r\n");
+            let answers: Vec<String> = request
+                .body
+                .lines()
+                .map(|name| format!("{name} 7"))
+                .collect();
+            reply(200, &typed, &answers.join("\r\n"));
         }
         "GET_PARAMETER" | "SET_PARAMETER" => reply(200, &session, ""),
         "TEARDOWN" => {

@@ -1,6 +1,7 @@
 //! What the tests with scripted and real peers share; each of them uses a part of it.
 #![allow(dead_code)]
 
+pub mod application;
 pub mod mini;
 pub mod player;
 pub mod plugin;

@@ -108,6 +108,7 @@ pub struct Request {
     pub method: String,
     pub uri: String,
     pub headers: Vec<(String, String)>,
+    pub body: String,
     /// Which connection it came over, counted from 0.
     pub connection: u64,
 }
@@ -117,6 +118,7 @@ pub struct Request {
 pub struct Response {
     pub status: u16,
     pub headers: Vec<(String, String)>,
+    pub body: String,
 }
 
 impl Response {

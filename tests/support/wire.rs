@@ -1,6 +1,6 @@
 //! The bytes that the scripted server reads and writes.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::{Duration, SystemTime};
 
@@ -14,10 +14,12 @@ pub enum Incoming {
         method: String,
         uri: String,
         headers: Vec<(String, String)>,
+        body: String,
     },
     Response {
         status: u16,
         headers: Vec<(String, String)>,
+        body: String,
     },
 }
 
@@ -48,16 +50,20 @@ pub fn read(reader: &mut impl BufRead) -> io::Result<Incoming> {
         }
     }
     let length = header(&headers, "Content-Length").and_then(|length| length.parse().ok());
-    io::copy(&mut reader.take(length.unwrap_or(0)), &mut io::sink())?;
+    let mut body = vec![0; length.unwrap_or(0)];
+    reader.read_exact(&mut body)?;
+    let body = String::from_utf8_lossy(&body).into_owned();
     match start.as_slice() {
         [version, status, ..] if version.starts_with("RTSP/") => Ok(Incoming::Response {
             status: status.parse().map_err(|_| end())?,
             headers,
+            body,
         }),
         [method, uri, _version] => Ok(Incoming::Request {
             method: method.clone(),
             uri: uri.clone(),
             headers,
+            body,
         }),
         _ => Err(end()),
     }

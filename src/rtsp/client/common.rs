@@ -59,6 +59,7 @@ impl Presentation {
         for stream in &mut self.streams {
             if !matches!(stream.state, StreamState::Skipped) {
                 stream.state = StreamState::Waiting;
+                stream.sent = false;
                 stream.tried.clear();
                 stream.refused.clear();
                 stream.error = None;

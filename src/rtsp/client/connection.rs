@@ -99,6 +99,8 @@ impl Client {
     /// The request that was under way, and what became of it.
     fn link_lost(&mut self, kind: ErrorKind, reason: String) -> (Option<Call>, Error) {
         self.link = Link::Down;
+        // Nobody is there any more to be answered.
+        self.reviews.server_requests.clear();
         let serial = self.drop_calls("the connection was lost");
         let phase = serial
             .as_ref()
@@ -210,7 +212,9 @@ impl Client {
     /// Ends all open requests; gives back the session-changing one.
     pub(super) fn drop_calls(&mut self, why: &str) -> Option<Call> {
         let mut serial = None;
+        self.restart_pipeline();
         for call in self.calls.drain() {
+            self.mark_setup(&call, false);
             match call.purpose {
                 Purpose::User(id) => {
                     let error = Error::new(

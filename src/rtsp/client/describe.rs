@@ -14,6 +14,9 @@ use crate::rtsp::sdp;
 use crate::rtsp::transport::LowerTransport;
 use crate::rtsp::url::{Join, Url, base_url, resolve_control};
 
+/// Feature tag of the back channel (ONVIF Streaming §5.3.1).
+pub(super) const BACKCHANNEL: &str = "www.onvif.org/ver20/backchannel";
+
 /// A description and what became of its media.
 pub(super) struct Presentation {
     pub sdp: Arc<sdp::Session>,
@@ -60,6 +63,14 @@ impl Presentation {
             .map(wire_url)
     }
 
+    /// Whether media is sent to the server beside what is played.
+    pub fn has_backchannel(&self) -> bool {
+        let set_up = |stream: &Stream| matches!(stream.state, StreamState::SetUp(_));
+        self.streams
+            .iter()
+            .any(|stream| stream.backchannel && set_up(stream))
+    }
+
     /// Streams that are set up.
     pub fn granted(&self) -> impl Iterator<Item = (usize, &Granted)> {
         self.streams
@@ -95,12 +106,16 @@ impl Client {
                 return self.send(Purpose::Cleanup, request, now);
             }
         }
-        let request = self.request(Method::Options, self.url.request_uri());
+        let mut request = self.request(Method::Options, self.url.request_uri());
+        self.say_supported(&mut request);
         self.send(Purpose::Options, request, now);
     }
 
     /// Whatever the answer, DESCRIBE or ANNOUNCE is worth a try, unless the version is refused.
     pub(super) fn on_options(&mut self, call: Call, response: Response, now: Instant) {
+        if response.status == 505 && self.switch_version() {
+            return;
+        }
         if matches!(response.status, 407 | 505) {
             return self.fail(self.refused(&call, &response), now);
         }
@@ -127,10 +142,17 @@ impl Client {
         }
         let mut request = self.request(Method::Describe, self.url.request_uri());
         request.headers.push("Accept", "application/sdp");
+        if self.config.backchannel {
+            request.headers.push("Require", BACKCHANNEL);
+        }
         self.send(Purpose::Describe, request, now);
     }
 
     pub(super) fn on_describe(&mut self, call: Call, response: Response, now: Instant) {
+        if response.status == 551 && std::mem::take(&mut self.config.backchannel) {
+            // The rest is played all the same.
+            return self.quirk("backchannel-refused");
+        }
         if !response.is_success() {
             return self.fail(self.refused(&call, &response), now);
         }
@@ -143,7 +165,22 @@ impl Client {
         if response.headers.get("Content-Type").is_none() {
             self.quirk("description-without-content-type");
         }
-        let sdp = match sdp::Session::parse(&response.body) {
+        let (base, quirk) = base_url(&response.headers, &call.request.uri);
+        if let Some(quirk) = quirk {
+            self.quirk(quirk);
+        }
+        self.step = Step::Select;
+        match self.config.review {
+            true => self.review_description(base, response.body),
+            false => self.described(base, &response.body, now),
+        }
+    }
+
+    pub(super) fn described(&mut self, base: String, body: &[u8], now: Instant) {
+        let error = |kind, why: String| {
+            Error::new(kind, Phase::Describe, &base, why).method(&Method::Describe)
+        };
+        let sdp = match sdp::Session::parse(body) {
             Ok(sdp) => Arc::new(sdp),
             Err(why) => return self.fail(error(ErrorKind::WrongType, why.to_string()), now),
         };
@@ -161,16 +198,11 @@ impl Client {
                 .unwrap_or_else(|| "the description has no media".into());
             return self.fail(error(ErrorKind::Unsupported, why), now);
         }
-        let (base, quirk) = base_url(&response.headers, &call.request.uri);
-        if let Some(quirk) = quirk {
-            self.quirk(quirk);
-        }
         self.presentation = Some(Presentation::new(
             sdp.clone(),
             base.clone(),
             &[Join::Rfc3986],
         ));
-        self.step = Step::Select;
         self.emit(Event::Described { sdp, base });
     }
 

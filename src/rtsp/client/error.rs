@@ -95,7 +95,7 @@ fn status_hint(status: u16, phase: Phase) -> Option<&'static str> {
         459 | 460 => "the server wants its streams controlled in another way",
         463 => "the server wants to encrypt the media, which is not supported",
         464..=466 | 470..=472 => "a proxy on the way has refused it",
-        505 => "the server does not speak RTSP 1.0",
+        505 => "the server speaks neither RTSP 1.0 nor 2.0",
         551 => "the server lacks an option that is required",
         _ => return None,
     })

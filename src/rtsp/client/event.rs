@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::error::Error;
-use crate::rtsp::message::{Method, Response};
+use crate::rtsp::media_properties::MediaProperties;
+use crate::rtsp::message::{Method, Request, Response};
 use crate::rtsp::range::Range;
 use crate::rtsp::rtp_info::RtpInfo;
 use crate::rtsp::sdp;
@@ -22,7 +23,33 @@ pub enum Output {
     /// Close the connection when all that was sent before has been written. Nothing that is still
     /// read from it may be handed to the client.
     Disconnect,
+    /// Only with [`Config::review`](super::Config::review): what the application may change.
+    /// Answer with `reviewed` and this number.
+    Review(u64, Review),
     Event(Event),
+}
+
+/// What is put to the application before it has effect.
+#[derive(Debug, Clone)]
+pub enum Review {
+    /// Before it is sent, without number and credentials.
+    Request(Request),
+    /// A request of the server, and the answer if the application sees to it.
+    ServerRequest(Request, Response),
+    /// The body of the answer to DESCRIBE.
+    Description(Vec<u8>),
+}
+
+/// What the application has made of it.
+#[derive(Debug, Clone)]
+pub enum Reviewed {
+    /// It goes on as if it had not been asked.
+    Unchanged,
+    Request(Request),
+    /// The request is not sent, and counts as answered with 200.
+    NotSent,
+    ServerRequest(Response),
+    Description(Vec<u8>),
 }
 
 /// One thing that happened.
@@ -83,6 +110,13 @@ pub enum Event {
     },
     /// A deviation of the server that was worked around; each is named once.
     Quirk(&'static str),
+    /// What the server says about the media (RTSP 2.0).
+    MediaProperties(MediaProperties),
+    /// The server has sent all of it (RTSP 2.0); packets may still be on their way. `status` is what it
+    /// says about how it ended.
+    EndOfStream {
+        status: String,
+    },
     /// The server sent a request. It has been answered.
     ServerRequest {
         method: Method,

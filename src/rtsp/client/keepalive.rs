@@ -38,10 +38,17 @@ impl KeepAlive {
     }
 
     /// A SETUP was accepted.
-    pub fn start(&mut self, timeout: Duration, methods: &Methods, sent: Instant, now: Instant) {
+    pub fn start(
+        &mut self,
+        timeout: Duration,
+        methods: &Methods,
+        v2: bool,
+        sent: Instant,
+        now: Instant,
+    ) {
         self.timeout = timeout;
         if self.methods.is_empty() {
-            self.methods = ladder(methods);
+            self.methods = ladder(methods, v2);
         }
         self.restart(sent, now);
     }
@@ -116,8 +123,13 @@ impl KeepAlive {
 
 /// GET_PARAMETER and SET_PARAMETER where the server lists them, then OPTIONS, which all know, then
 /// the unlisted ones: servers omit methods that they have, but some crash on an unknown one.
-fn ladder(methods: &Methods) -> Vec<Method> {
-    let (mut first, last): (Vec<_>, Vec<_>) = [Method::GetParameter, Method::SetParameter]
+/// In 2.0 SET_PARAMETER comes first (RFC 7826 §10.5).
+fn ladder(methods: &Methods, v2: bool) -> Vec<Method> {
+    let mut parameters = [Method::GetParameter, Method::SetParameter];
+    if v2 {
+        parameters.reverse();
+    }
+    let (mut first, last): (Vec<_>, Vec<_>) = parameters
         .into_iter()
         .partition(|method| methods.listed(method) == Some(true));
     first.push(Method::Options);
@@ -224,10 +236,10 @@ mod tests {
         for (public, expected) in table {
             let mut methods = Methods::default();
             methods.set_public(public);
-            assert_eq!(ladder(&methods), expected, "{public}");
+            assert_eq!(ladder(&methods, false), expected, "{public}");
         }
         assert_eq!(
-            ladder(&Methods::default()),
+            ladder(&Methods::default(), false),
             [Options, GetParameter, SetParameter]
         );
     }
@@ -237,7 +249,13 @@ mod tests {
     fn an_answered_request_restarts_the_timer_from_when_it_was_sent() {
         let now = Instant::now();
         let mut keep_alive = KeepAlive::new();
-        keep_alive.start(Duration::from_secs(60), &Methods::default(), now, now);
+        keep_alive.start(
+            Duration::from_secs(60),
+            &Methods::default(),
+            false,
+            now,
+            now,
+        );
         let answered = now + Duration::from_secs(4);
         keep_alive.restart(now + Duration::from_secs(3), answered);
         assert_eq!(keep_alive.due(), Some(now + Duration::from_secs(33)));

@@ -27,18 +27,20 @@ mod play;
 mod record;
 mod redirect;
 mod request;
+mod review;
 mod server_request;
 mod setup;
 mod teardown;
 #[cfg(test)]
 mod tests;
+mod version;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 pub use error::{Error, ErrorKind, Phase};
-pub use event::{Event, Granted, Output, Path};
+pub use event::{Event, Granted, Output, Path, Review, Reviewed};
 
 use self::announce::Announcement;
 use self::describe::Presentation;
@@ -47,10 +49,12 @@ use self::methods::Methods;
 use self::pending::{Call, Pending, Purpose};
 use self::play::Playback;
 use self::redirect::Chain;
+use self::review::Reviews;
 use self::server_request::Arrivals;
+use self::version::Spoken;
 use crate::rtsp::auth::Authenticator;
 use crate::rtsp::limits;
-use crate::rtsp::message::{Message, Method};
+use crate::rtsp::message::{Message, Method, Version};
 use crate::rtsp::session_header::SessionHeader;
 use crate::rtsp::transport::LowerTransport;
 use crate::rtsp::url::{Credentials, Url};
@@ -73,6 +77,8 @@ pub struct Config {
     /// Used instead of those in the URL.
     pub credentials: Option<Credentials>,
     pub user_agent: String,
+    /// Tried first; the other one when the server does not speak it.
+    pub version: Version,
     /// Those allowed, in order of preference.
     pub transports: Vec<LowerTransport>,
     pub keep_alive: bool,
@@ -88,6 +94,11 @@ pub struct Config {
     /// Aggregate URL and identifier of a session that an earlier connection left behind.
     pub previous_session: Option<(String, String)>,
     pub initial_cseq: u32,
+    /// Requests, descriptions and requests of the server are put to the layer above
+    /// (`Output::Review`) before they have effect.
+    pub review: bool,
+    /// The ONVIF back channel is asked for (ONVIF Streaming §5.3).
+    pub backchannel: bool,
     /// An instant and its nanoseconds since the Unix epoch, for the times that servers name.
     pub wall_clock: Option<(Instant, u64)>,
 }
@@ -100,6 +111,7 @@ impl Config {
             intent: Intent::Play,
             credentials: None,
             user_agent: String::new(),
+            version: Version::V1_0,
             transports: vec![
                 LowerTransport::Tcp,
                 LowerTransport::Udp,
@@ -113,6 +125,8 @@ impl Config {
             start: None,
             previous_session: None,
             initial_cseq: 1,
+            review: false,
+            backchannel: false,
             wall_clock: None,
         }
     }
@@ -201,6 +215,7 @@ pub struct Client {
     /// A REDIRECT of the server for later.
     redirect_at: Option<(Instant, String)>,
 
+    spoken: Spoken,
     methods: Methods,
     announcement: Option<Announcement>,
     presentation: Option<Presentation>,
@@ -211,6 +226,7 @@ pub struct Client {
     playback: Playback,
     keep_alive: KeepAlive,
     arrivals: Arrivals,
+    reviews: Reviews,
 
     server: Option<String>,
     rtt: Option<Duration>,
@@ -244,6 +260,7 @@ impl Client {
             auth_retries: VecDeque::new(),
             redirects: Chain::new(&url),
             redirect_at: None,
+            spoken: Spoken::new(config.version),
             methods: Methods::default(),
             announcement: None,
             presentation: None,
@@ -252,6 +269,7 @@ impl Client {
             playback: Playback::default(),
             keep_alive: KeepAlive::new(),
             arrivals: Arrivals::default(),
+            reviews: Reviews::default(),
             server: None,
             rtt: None,
             quirks: Vec::new(),
@@ -398,7 +416,7 @@ impl Client {
 
     /// Sends the next session request, if there is one and none is open.
     fn advance(&mut self, now: Instant) {
-        if self.resend.is_some() || self.calls.has_serial() {
+        if self.resend.is_some() || self.calls.has_serial() && !self.may_pipeline() {
             return;
         }
         match self.step {

@@ -40,8 +40,13 @@ pub(super) enum Purpose {
 }
 
 impl Purpose {
+    /// What the application may see and change: all but what keeps the session in order.
+    pub fn is_reviewed(self) -> bool {
+        !matches!(self, Purpose::Cleanup | Purpose::KeepAlive { .. })
+    }
+
     /// Requests of which only one may be open (RFC 2326 §9.1).
-    fn is_serial(self) -> bool {
+    pub fn is_serial(self) -> bool {
         !matches!(
             self,
             Purpose::KeepAlive { verify: false } | Purpose::User(_)
@@ -94,6 +99,8 @@ pub(super) enum Match {
 
 pub(super) struct Pending {
     waiting: Vec<Waiting>,
+    /// Those under review, by its number: open, but not sent yet.
+    held: Vec<(u64, Call)>,
     next_cseq: u32,
     wait: Duration,
 }
@@ -104,17 +111,28 @@ impl Pending {
         let wait = wait.max(Duration::from_millis(1));
         Self {
             waiting: Vec::new(),
+            held: Vec::new(),
             next_cseq: first_cseq.clamp(1, CSEQ_MAX),
             wait,
         }
     }
 
     pub fn is_full(&self) -> bool {
-        self.waiting.len() >= limits::OUTSTANDING
+        self.waiting.len().saturating_add(self.held.len()) >= limits::OUTSTANDING
     }
 
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.is_empty() && self.held.is_empty()
+    }
+
+    pub fn hold(&mut self, review: u64, call: Call) {
+        self.held.push((review, call));
+    }
+
+    /// The request that was put to this review, if it is still wanted.
+    pub fn release(&mut self, review: u64) -> Option<Call> {
+        let position = self.held.iter().position(|(id, _)| *id == review)?;
+        Some(self.held.remove(position).1)
     }
 
     /// The number for a new request; each is used once.
@@ -129,7 +147,7 @@ impl Pending {
     }
 
     pub fn push(&mut self, cseq: u32, call: Call, now: Instant) {
-        if self.is_full() {
+        if self.waiting.len() >= limits::OUTSTANDING {
             // A server that never answers keep-alives must not stop them.
             let old = self
                 .waiting
@@ -184,7 +202,16 @@ impl Pending {
     }
 
     pub fn any(&self, test: impl Fn(Purpose) -> bool) -> bool {
-        self.waiting.iter().any(|w| test(w.call.purpose))
+        self.open().any(test)
+    }
+
+    pub fn count(&self, test: impl Fn(Purpose) -> bool) -> usize {
+        self.open().filter(|purpose| test(*purpose)).count()
+    }
+
+    fn open(&self) -> impl Iterator<Item = Purpose> {
+        let waiting = self.waiting.iter().map(|w| w.call.purpose);
+        waiting.chain(self.held.iter().map(|(_, call)| call.purpose))
     }
 
     pub fn has_serial(&self) -> bool {
@@ -193,7 +220,8 @@ impl Pending {
 
     /// No response of a lost connection can complete a request.
     pub fn drain(&mut self) -> Vec<Call> {
-        self.waiting.drain(..).map(|w| w.call).collect()
+        let held = self.held.drain(..).map(|(_, call)| call);
+        self.waiting.drain(..).map(|w| w.call).chain(held).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use super::error::Error;
 use super::event::Event;
 use super::pending::{Call, Purpose};
 use super::{Client, Intent, State, Wish};
-use crate::rtsp::message::{Method, Response};
+use crate::rtsp::message::{Headers, Method, Request, Response, Version};
 use crate::rtsp::range::{Range, parse_decimal};
 use crate::rtsp::rtp_info::{self, RtpInfo};
 
@@ -68,7 +68,7 @@ impl Client {
             return;
         }
         let (stream, url) = self.control_target();
-        let mut request = self.session_request(Method::Play, &url);
+        let mut request = self.control_request(Method::Play, &url);
         if let Some(range) = self.play_range() {
             request.headers.push("Range", range);
         }
@@ -133,13 +133,37 @@ impl Client {
         });
     }
 
+    /// The scale of what is played has changed without our asking (RFC 7826 §13.5.3).
+    pub(super) fn play_notified(&mut self, headers: &Headers) {
+        if self.state != State::Playing {
+            return;
+        }
+        let mut reply = Response::new(200, "OK", Version::V2_0);
+        reply.headers = headers.clone();
+        let notice = Request::new(Method::PlayNotify, self.aggregate_url(), Version::V2_0);
+        let call = Call::new(Purpose::Play { stream: None }, notice, Instant::now());
+        self.read_play_reply(None, &call, &reply);
+        let Reply {
+            range,
+            info,
+            scale,
+            speed,
+        } = std::mem::take(&mut self.playback.reply);
+        self.emit(Event::Playing {
+            range,
+            info,
+            scale,
+            speed,
+        });
+    }
+
     fn read_play_reply(&mut self, stream: Option<usize>, call: &Call, response: &Response) {
         let Some(presentation) = &self.presentation else {
             return;
         };
         let reply = &mut self.playback.reply;
         // What the server says it plays, not what it was asked for (RFC 2326 §12.29).
-        let range = |headers: &crate::rtsp::message::Headers| {
+        let range = |headers: &Headers| {
             headers
                 .get_str("Range")
                 .and_then(|value| Range::parse(&value))
@@ -202,7 +226,7 @@ impl Client {
             return self.pause_locally(None);
         }
         if self.ready_link() {
-            let request = self.session_request(Method::Pause, &url);
+            let request = self.control_request(Method::Pause, &url);
             self.send(Purpose::Pause { stream }, request, now);
         }
     }

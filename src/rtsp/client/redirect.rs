@@ -93,6 +93,7 @@ impl Client {
             }
         };
         self.drop_calls("the server redirected us");
+        self.forget_reviews();
         self.say_teardown(now);
         self.forget_session();
         // Credentials stay with the origin for which they were given; those in Location are

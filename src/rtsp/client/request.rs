@@ -2,15 +2,28 @@
 
 use std::time::{Duration, Instant};
 
+use super::describe::{BACKCHANNEL, Presentation};
 use super::error::{Error, ErrorKind, Phase, printable};
 use super::event::{Event, Output};
 use super::pending::{Call, Match, Purpose};
 use super::{Client, Step};
 use crate::rtsp::limits;
-use crate::rtsp::message::{Headers, Method, Request, Response, Version};
+use crate::rtsp::message::{Headers, Method, Request, Response};
 use crate::rtsp::parse::split_list;
 
 impl Client {
+    /// Whether a request of the application can go out now. Room is left for the session's own.
+    pub fn takes_requests(&self) -> bool {
+        let open = self
+            .calls
+            .count(|purpose| matches!(purpose, Purpose::User(_)));
+        self.step == Step::Up
+            && self.link_is_usable()
+            && self.resend.is_none()
+            && !self.calls.is_full()
+            && open < limits::OUTSTANDING / 2
+    }
+
     /// Asks the server for parameters; answered by `Event::Reply`.
     pub fn get_parameter(
         &mut self,
@@ -42,17 +55,13 @@ impl Client {
         now: Instant,
     ) {
         let url = self.aggregate_url();
-        let refusal = if self.step != Step::Up {
-            Some((ErrorKind::Settings, "there is no session"))
-        } else if self.methods.is_disabled(&method, &url) {
+        let refusal = if self.methods.is_disabled(&method, &url) {
             Some((
                 ErrorKind::Settings,
                 "the server has refused this method before",
             ))
-        } else if self.calls.is_full() {
-            Some((ErrorKind::Busy, "too many requests are open"))
-        } else if !self.ready_link() {
-            Some((ErrorKind::Connect, "the connection is not open"))
+        } else if !self.takes_requests() {
+            Some((ErrorKind::Busy, "there is no session, or it is busy"))
         } else {
             None
         };
@@ -65,17 +74,16 @@ impl Client {
         }
         let mut request = self.session_request(method, &url);
         if let Some(content_type) = content_type.filter(|_| !body.is_empty()) {
-            request.headers.push(
-                "Content-Type",
-                content_type.replace(['\r', '\n', '\0'], " "),
-            );
+            // No header of its own.
+            let content_type = content_type.replace(['\r', '\n', '\0'], " ");
+            request.headers.push("Content-Type", content_type);
         }
         request.body = body;
         self.send(Purpose::User(id), request, now);
     }
 
     pub(super) fn request(&self, method: Method, url: &str) -> Request {
-        let mut request = Request::new(method, url, Version::V1_0);
+        let mut request = Request::new(method, url, self.spoken.version);
         if !self.config.user_agent.is_empty() {
             request
                 .headers
@@ -93,8 +101,26 @@ impl Client {
         request
     }
 
+    /// Of all streams; with the tag of the back channel where one of them is (ONVIF Streaming
+    /// §5.3.2.1).
+    pub(super) fn control_request(&self, method: Method, url: &str) -> Request {
+        let mut request = self.session_request(method, url);
+        if self
+            .presentation
+            .as_ref()
+            .is_some_and(Presentation::has_backchannel)
+        {
+            request.headers.push("Require", BACKCHANNEL);
+        }
+        request
+    }
+
     pub(super) fn send(&mut self, purpose: Purpose, request: Request, now: Instant) {
-        self.transmit(Call::new(purpose, request, now), now);
+        let call = Call::new(purpose, request, now);
+        match self.config.review && purpose.is_reviewed() {
+            true => self.review_request(call),
+            false => self.transmit(call, now),
+        }
     }
 
     /// Gives a request its number and credentials, and sends it.
@@ -105,6 +131,7 @@ impl Client {
                 .authorization(&call.request.method, &call.request.uri, &call.request.body);
         call.authorized = credentials.is_some();
         call.sent = now;
+        self.mark_setup(&call, true);
 
         let mut request = call.request.clone();
         request.headers = Headers::new();
@@ -155,6 +182,7 @@ impl Client {
         if self.step == Step::Closing {
             return self.on_closing_response(call, response, now);
         }
+        self.learn_version(&response);
         self.methods
             .refused(&call.request.method, &call.request.uri, response.status);
         if !matches!(call.purpose, Purpose::Cleanup) {
@@ -188,6 +216,11 @@ impl Client {
                 _ => {}
             }
         }
+        self.dispatch(call, response, now);
+    }
+
+    /// To whom it concerns.
+    pub(super) fn dispatch(&mut self, call: Call, response: Response, now: Instant) {
         match call.purpose {
             Purpose::Cleanup => {
                 if response.status == 401 && call.auth_tries == 0 {

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::error::{Error, ErrorKind, Phase};
+use super::error::{Error, ErrorKind, Phase, printable};
 use super::event::{Event, Output};
 use super::pending::after;
 use super::redirect::target;
+use super::version::Notice;
 use super::{Client, Step};
 use crate::rtsp::limits;
 use crate::rtsp::message::{Method, Request, Response, Version};
@@ -45,10 +46,11 @@ impl Arrivals {
     }
 }
 
-/// What follows the answer.
-enum Then {
+/// What follows a successful answer.
+pub(super) enum Then {
     Nothing,
     Redirect(String),
+    Notice(Notice),
     End,
 }
 
@@ -64,18 +66,20 @@ impl Client {
             return self.lose(error);
         }
         let (mut response, then) = self.answer(&request);
-        if let Some(cseq) = cseq(&request.headers) {
-            response.headers.push("CSeq", cseq.to_string());
+        stamp(&mut response, &request);
+        match self.config.review {
+            true => self.review_server_request(request, response, then, now),
+            false => self.answer_server_request(&request, response, then, now),
         }
-        if let Some(session) = request.headers.get("Session") {
-            response.headers.push(
-                "Session",
-                session
-                    .split(|byte| *byte == b';')
-                    .next()
-                    .unwrap_or_default(),
-            );
-        }
+    }
+
+    pub(super) fn answer_server_request(
+        &mut self,
+        request: &Request,
+        response: Response,
+        then: Then,
+        now: Instant,
+    ) {
         let mut bytes = Vec::new();
         response.write(&mut bytes);
         self.outputs.push_back(Output::Send(bytes));
@@ -83,27 +87,34 @@ impl Client {
             method: request.method.clone(),
         });
         match then {
+            // The application has refused it.
+            _ if !response.is_success() => {}
             Then::Nothing => {}
-            Then::Redirect(location) => self.redirect_when_said(location, &request, now),
+            Then::Redirect(location) => self.redirect_when_said(location, request, now),
+            Then::Notice(notice) => self.notified(request, notice, now),
             Then::End => self.lose(
                 Error::new(
                     ErrorKind::ServerTeardown,
                     Phase::Established,
                     self.url.request_uri(),
-                    "the server ended the session",
+                    ended_because(request),
                 )
-                .method(&Method::Teardown),
+                .method(&request.method),
             ),
         }
     }
 
     fn answer(&self, request: &Request) -> (Response, Then) {
-        let only =
-            |status, reason: &str| (Response::new(status, reason, Version::V1_0), Then::Nothing);
+        let only = |status, reason: &str| {
+            (
+                Response::new(status, reason, self.spoken.version),
+                Then::Nothing,
+            )
+        };
         if cseq(&request.headers).is_none() {
             return only(400, "Bad Request");
         }
-        if request.version != Version::V1_0 {
+        if request.version != self.spoken.version {
             return only(505, "RTSP Version Not Supported");
         }
         // No feature tag is implemented.
@@ -131,11 +142,17 @@ impl Client {
                 response.headers.push("Public", PUBLIC);
                 (response, then)
             }
-            Method::GetParameter | Method::SetParameter => parameters(request),
+            Method::GetParameter | Method::SetParameter => parameters(request, self.spoken.version),
+            Method::PlayNotify if self.is_v2() && self.established => match Notice::of(request) {
+                Some(notice) => (only(200, "OK").0, Then::Notice(notice)),
+                None => only(465, "Notification Reason Unknown"),
+            },
             Method::Redirect => match request.headers.get_str("Location") {
                 Some(location) if target(&location).is_some() => {
                     (only(200, "OK").0, Then::Redirect(location.into_owned()))
                 }
+                // The session ends, and nobody says where to go on (RFC 7826 §13.10).
+                None if self.is_v2() && self.established => (only(200, "OK").0, Then::End),
                 _ => only(400, "Bad Request"),
             },
             Method::Teardown if self.established => (only(200, "OK").0, Then::End),
@@ -153,14 +170,23 @@ impl Client {
         if matches!(self.step, Step::Closing | Step::Closed) || self.redirect_at.is_some() {
             return;
         }
-        let start = request
+        // 2.0 has the time in Terminate-Reason (RFC 7826 §18.52).
+        let range = request
             .headers
             .get_str("Range")
-            .and_then(|value| Range::parse(&value))
-            .and_then(|range| match range.start {
-                Some(Point::Clock(ns)) => Some(ns),
-                _ => None,
+            .and_then(|value| Range::parse(&value));
+        let time = request
+            .headers
+            .get_str("Terminate-Reason")
+            .and_then(|value| {
+                let mut parameters = value.split(';').map(str::trim);
+                let time = parameters.find_map(|parameter| parameter.strip_prefix("time="))?;
+                Range::parse(&format!("clock={}-", time.trim_matches('"')))
             });
+        let start = range.or(time).and_then(|range| match range.start {
+            Some(Point::Clock(ns)) => Some(ns),
+            _ => None,
+        });
         let delay = start
             .zip(self.config.wall_clock)
             .and_then(|(then, (instant, ns))| {
@@ -179,9 +205,29 @@ impl Client {
     }
 }
 
+/// Number and session of the request (RFC 2326 §12.17, §12.37).
+pub(super) fn stamp(response: &mut Response, request: &Request) {
+    if let Some(cseq) = cseq(&request.headers) {
+        response.headers.set("CSeq", cseq.to_string());
+    }
+    if let Some(session) = request.headers.get("Session") {
+        let id = session.split(|byte| *byte == b';').next();
+        response.headers.set("Session", id.unwrap_or_default());
+    }
+}
+
+/// With the reason that RTSP 2.0 names (RFC 7826 §18.52).
+fn ended_because(request: &Request) -> String {
+    let ended = "the server ended the session";
+    match request.headers.get_str("Terminate-Reason") {
+        Some(reason) => format!("{ended}: {}", printable(&reason)),
+        None => ended.to_string(),
+    }
+}
+
 /// This client has no parameters; an empty request only asks whether it lives.
-fn parameters(request: &Request) -> (Response, Then) {
-    let only = |status, reason: &str| (Response::new(status, reason, Version::V1_0), Then::Nothing);
+fn parameters(request: &Request, version: Version) -> (Response, Then) {
+    let only = |status, reason: &str| (Response::new(status, reason, version), Then::Nothing);
     let body = String::from_utf8_lossy(&request.body);
     let first = body
         .lines()

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::common::Common;
-use super::describe::{Presentation, cleanup};
+use super::describe::{BACKCHANNEL, Presentation, cleanup};
 use super::error::{Error, ErrorKind, Phase};
 use super::event::{Event, Granted, Path};
 use super::grant::{Asked, Quirks, echoes_tcp, judge};
@@ -24,7 +24,11 @@ pub(super) struct Stream {
     /// Multicast group and ttl of the description, and its port.
     pub group: Option<(IpAddr, Option<u8>)>,
     pub port: u16,
+    /// We send and the server receives (ONVIF Streaming §5.3).
+    pub backchannel: bool,
     pub state: StreamState,
+    /// Its SETUP is on its way.
+    pub sent: bool,
     /// Transports that cannot be had, here or there.
     pub tried: Vec<LowerTransport>,
     /// Those of them that the server refused.
@@ -49,7 +53,9 @@ impl Stream {
             profile: media.proto.map(|proto| proto.profile).unwrap_or_default(),
             group: media.multicast_group(session).map(|c| (c.address, c.ttl)),
             port: media.port,
+            backchannel: session.is_backchannel(media),
             state: StreamState::Waiting,
+            sent: false,
             tried: Vec::new(),
             refused: Vec::new(),
             error: None,
@@ -114,7 +120,12 @@ impl Presentation {
 
     /// The lowest free pair: 2n and 2n+1 for the n-th stream unless the server chose others.
     fn channels_free(&self) -> Option<(u8, u8)> {
-        let used = self.channels_used();
+        let mut used = self.channels_used();
+        for stream in self.streams.iter().filter(|stream| stream.sent) {
+            if let StreamState::Offered(Offer::Tcp { channels }) = stream.state {
+                used.extend([channels.0, channels.1]);
+            }
+        }
         (0..=254u8)
             .step_by(2)
             .map(|rtp| (rtp, rtp | 1))
@@ -132,9 +143,14 @@ impl Client {
             .streams
             .iter()
             .enumerate()
-            .find(|(_, stream)| stream.is_open())
+            .find(|(_, stream)| stream.is_open() && !stream.sent)
         else {
-            return self.setups_done(now);
+            // What is on its way will be answered.
+            let open = presentation.streams.iter().any(Stream::is_open);
+            return match open {
+                true => {}
+                false => self.setups_done(now),
+            };
         };
         let media = stream.media;
         match &stream.state {
@@ -158,21 +174,34 @@ impl Client {
             }
             StreamState::Offered(offer) => {
                 let mut transport = offer.to_header(stream.profile);
+                if let (true, Some(v2)) = (self.is_v2(), offer.to_v2_header(stream.profile)) {
+                    // Who does not know the parameters of one ignores it (RFC 7826 §18.54).
+                    transport = format!("{transport},{v2}");
+                }
                 if self.config.intent == Intent::Record {
                     transport.push_str(";mode=record");
                 }
                 let url = presentation.stream_url(stream, presentation.join);
+                let backchannel = stream.backchannel;
                 let Some(url) = url.filter(|_| self.ready_link()) else {
                     return;
                 };
                 let mut request = self.session_request(Method::Setup, &url);
+                if backchannel && self.config.backchannel {
+                    request.headers.push("Require", BACKCHANNEL);
+                }
                 request.headers.push("Transport", transport);
                 if self.config.blocksize > 0 {
                     request
                         .headers
                         .push("Blocksize", self.config.blocksize.to_string());
                 }
+                self.say_setup(&mut request);
+                self.set_sent(index);
                 self.send(Purpose::Setup { stream: index }, request, now);
+                if self.may_pipeline() {
+                    self.advance(now);
+                }
             }
             StreamState::Asked(_) | StreamState::SetUp(_) | StreamState::Skipped => {}
         }
@@ -200,6 +229,10 @@ impl Client {
     }
 
     pub(super) fn on_setup(&mut self, index: usize, call: Call, response: Response, now: Instant) {
+        self.mark_setup(&call, false);
+        if !response.is_success() && self.is_v2() && self.leave_pipeline(&call.request) {
+            return;
+        }
         let Some(presentation) = self.presentation.as_mut() else {
             return;
         };
@@ -252,8 +285,10 @@ impl Client {
             // Without its identifier that session cannot be ended either.
             return self.give_up(index, refused(why), now);
         }
+        self.read_properties(&response.headers);
+        let v2 = self.is_v2();
         self.keep_alive
-            .start(self.session_timeout(), &self.methods, call.sent, now);
+            .start(self.session_timeout(), &self.methods, v2, call.sent, now);
 
         let Link::Up { local, peer } = self.link else {
             return;
@@ -278,7 +313,10 @@ impl Client {
         }
         let mut quirks = Quirks::new();
         let asked = Asked {
-            intent: self.config.intent,
+            intent: match stream.backchannel {
+                true => Intent::Record,
+                false => self.config.intent,
+            },
             offer,
             profile: stream.profile,
             peer,
@@ -478,6 +516,23 @@ impl Client {
         };
         let error = presentation.first_error.take().unwrap_or_else(none);
         self.fail(error, now);
+    }
+
+    fn set_sent(&mut self, index: usize) {
+        let presentation = self.presentation.as_mut();
+        if let Some(stream) = presentation.and_then(|p| p.streams.get_mut(index)) {
+            stream.sent = true;
+        }
+    }
+
+    /// Whether the SETUP of a stream is on its way.
+    pub(super) fn mark_setup(&mut self, call: &Call, sent: bool) {
+        if let Purpose::Setup { stream } = call.purpose
+            && let Some(presentation) = &mut self.presentation
+            && let Some(stream) = presentation.streams.get_mut(stream)
+        {
+            stream.sent = sent;
+        }
     }
 
     fn set_stream(&mut self, index: usize, state: StreamState) {

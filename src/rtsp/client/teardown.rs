@@ -6,7 +6,7 @@ use super::error::Error;
 use super::event::Event;
 use super::pending::{Call, Purpose};
 use super::{Client, State, Step};
-use crate::rtsp::message::{Method, Response};
+use crate::rtsp::message::{Method, Request, Response};
 
 impl Client {
     /// Ends the session. `Event::Closed` follows at once, or when the server has answered; how long
@@ -78,6 +78,14 @@ impl Client {
         if !self.ready_link() {
             return;
         }
+        for request in self.teardown_requests() {
+            if !self.calls.is_full() {
+                self.send(Purpose::Teardown, request, now);
+            }
+        }
+    }
+
+    fn teardown_requests(&self) -> Vec<Request> {
         let mut urls = Vec::new();
         if let Some(presentation) = self
             .presentation
@@ -94,12 +102,8 @@ impl Client {
         if urls.is_empty() {
             urls.push(self.aggregate_url());
         }
-        for url in urls {
-            if !self.calls.is_full() {
-                let request = self.session_request(Method::Teardown, &url);
-                self.send(Purpose::Teardown, request, now);
-            }
-        }
+        let request = |url: String| self.control_request(Method::Teardown, &url);
+        urls.into_iter().map(request).collect()
     }
 
     pub(super) fn on_closing_response(&mut self, call: Call, response: Response, now: Instant) {
@@ -152,7 +156,9 @@ impl Client {
     /// The last word on a connection that is about to be left: nobody waits for the answer.
     pub(super) fn say_teardown(&mut self, now: Instant) {
         if self.established && self.link_is_usable() {
-            self.send_teardown(now);
+            for request in self.teardown_requests() {
+                self.transmit(Call::new(Purpose::Teardown, request, now), now);
+            }
         }
         self.disconnect();
     }

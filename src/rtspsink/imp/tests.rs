@@ -35,7 +35,7 @@ fn what_is_set_while_a_session_is_being_started_reaches_it() {
         ssrc: None,
         exact: true,
     };
-    imp.running().unwrap().publisher.announce(vec![stream]);
+    imp.running().unwrap().publisher.announce(1, vec![stream]);
 
     let (stream, _) = server.accept().unwrap();
     stream

@@ -1,5 +1,7 @@
 //! What some properties of `rtspsrc2` choose from.
 
+use crate::rtsp::message::Version;
+
 /// What opens the way for UDP through a NAT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
 #[enum_type(name = "GstRtsp2NatMethod")]
@@ -29,4 +31,40 @@ pub enum BufferMode {
     Auto,
     #[enum_value(name = "As none: sender and receiver have one clock", nick = "synced")]
     Synced,
+}
+
+/// Whether media is sent to the server beside what is played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
+#[enum_type(name = "GstRtsp2Backchannel")]
+pub enum Backchannel {
+    #[default]
+    #[enum_value(name = "No backchannel", nick = "none")]
+    None,
+    #[enum_value(name = "ONVIF audio backchannel", nick = "onvif")]
+    Onvif,
+}
+
+/// Versions of RTSP, in the numbers of `GstRTSPVersion`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
+#[enum_type(name = "GstRtsp2Version")]
+#[repr(i32)]
+pub enum RtspVersion {
+    #[enum_value(name = "GST_RTSP_VERSION_INVALID", nick = "invalid")]
+    Invalid = 0,
+    #[default]
+    #[enum_value(name = "GST_RTSP_VERSION_1_0", nick = "1-0")]
+    V1_0 = 0x10,
+    #[enum_value(name = "GST_RTSP_VERSION_1_1", nick = "1-1")]
+    V1_1 = 0x11,
+    #[enum_value(name = "GST_RTSP_VERSION_2_0", nick = "2-0")]
+    V2_0 = 0x20,
+}
+
+impl From<RtspVersion> for Version {
+    fn from(version: RtspVersion) -> Self {
+        match version {
+            RtspVersion::V2_0 => Version::V2_0,
+            _ => Version::V1_0,
+        }
+    }
 }

@@ -36,6 +36,14 @@ pub(in crate::rtspsrc) static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new
             .nick("Buffer Mode")
             .blurb("Whether presentation times follow the sender's clock once the stream has begun")
             .build(),
+        Enum::builder_with_default("backchannel", d.backchannel)
+            .nick("Backchannel type")
+            .blurb("The type of backchannel to setup. Default is 'none'.")
+            .build(),
+        Enum::builder_with_default("default-rtsp-version", d.default_rtsp_version)
+            .nick("The RTSP version to try first")
+            .blurb("The RTSP version that should be tried first when negotiating version.")
+            .build(),
         Enum::builder_with_default("nat-method", d.nat_method)
             .nick("NAT Method")
             .blurb("Method to use for traversing firewalls and NAT")

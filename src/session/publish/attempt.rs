@@ -5,7 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
+
 use super::super::link::{Connecting, Link};
+use super::super::reviewing::Reviewing;
 use super::super::spans::{after, nonzero};
 use super::super::wire;
 use super::task::Task;
@@ -17,7 +20,8 @@ use crate::net::outbox::Pump;
 use crate::net::road::Target;
 use crate::net::tcp::Inbound;
 use crate::net::udp::UdpPair;
-use crate::rtsp::client::{self, Client, ErrorKind, Intent, Output, Phase};
+use crate::rtsp::client::{self, Client, ErrorKind, Intent, Output, Phase, Review, Reviewed};
+use crate::rtsp::sdp;
 use crate::rtsp::transport::LowerTransport;
 use crate::rtsp::url::Url;
 
@@ -48,6 +52,10 @@ pub(super) struct Attempt {
     pub no_sockets: Option<(LowerTransport, String)>,
     /// Nobody answered, as a server that boots does.
     pub silent: bool,
+    /// What the application is asked about.
+    pub reviewing: Reviewing,
+    /// The description, and what the application makes of it.
+    pub updating: Option<(String, oneshot::Receiver<Reviewed>)>,
     /// TEARDOWN is under way until then; another attempt follows at once.
     pub retiring: Option<Instant>,
 }
@@ -67,6 +75,7 @@ impl Task {
             keep_alive: self.config.server.keep_alive,
             response_timeout: nonzero(self.config.server.response_timeout),
             previous_session: self.previous_session.clone(),
+            review: true,
             ..client::Config::new(self.config.server.url.clone())
         };
         let mut client = Client::new(config);
@@ -85,6 +94,8 @@ impl Task {
             session: None,
             no_sockets: None,
             silent: false,
+            reviewing: Reviewing::default(),
+            updating: None,
             retiring: None,
         });
         self.record_if_wished(now);
@@ -107,9 +118,23 @@ impl Task {
                         attempt.interleaved = None;
                     }
                 }
+                Output::Review(id, what) => self.review(id, what, now),
                 Output::Event(event) => self.event(event, now),
             }
         }
+    }
+
+    /// Asks the application, if it wants to be asked.
+    fn review(&mut self, id: u64, what: Review, now: Instant) {
+        let Some(attempt) = &mut self.attempt else {
+            return;
+        };
+        if !self.host.reviews(&what) {
+            return attempt.client.reviewed(id, Reviewed::Unchanged, now);
+        }
+        let host = self.host.clone();
+        let answer = self.inputs.foreign.ask(move || host.review(what));
+        attempt.reviewing.ask(id, answer);
     }
 
     fn connect(&mut self, url: Url) {
@@ -211,7 +236,13 @@ impl Task {
         match text {
             Ok(text) => {
                 attempt.announced = true;
-                attempt.client.announce(text, now);
+                let what = Review::Description(text.clone().into_bytes());
+                if !self.host.reviews(&what) {
+                    return attempt.client.announce(text, now);
+                }
+                let host = self.host.clone();
+                let answer = self.inputs.foreign.ask(move || host.review(what));
+                attempt.updating = Some((text, answer));
             }
             Err(error) => {
                 let error = self.error(ErrorKind::Settings, Phase::Announce, error.to_string());
@@ -219,6 +250,30 @@ impl Task {
                 self.fail(&error);
             }
         }
+    }
+
+    /// The application has seen the description.
+    pub fn updated(&mut self, reviewed: Option<Reviewed>, now: Instant) {
+        let streams = self.streams.len();
+        let Some(attempt) = &mut self.attempt else {
+            return;
+        };
+        let Some((text, _)) = attempt.updating.take() else {
+            return;
+        };
+        let text = match reviewed {
+            Some(Reviewed::Description(text)) => String::from_utf8_lossy(&text).into_owned(),
+            _ => text,
+        };
+        // SETUP goes by their order.
+        let media = sdp::Session::parse(text.as_bytes()).map(|sdp| sdp.media.len());
+        if media.is_ok_and(|media| media == streams) {
+            return attempt.client.announce(text, now);
+        }
+        let why = "`update-sdp` must leave the media of the description as they are".to_string();
+        let error = self.error(ErrorKind::Settings, Phase::Announce, why);
+        self.finish(now);
+        self.fail(&error);
     }
 
     fn send(&mut self, message: Vec<u8>, now: Instant) {

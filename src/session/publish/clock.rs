@@ -14,7 +14,7 @@ const UNIX_EPOCH: Duration = Duration::from_secs(2_208_988_800);
 
 /// The element's running time and the NTP time that stands for it now. `None`
 /// while the element has no clock.
-pub(super) fn now(element: &gst::Element, source: NtpTimeSource) -> Option<ClockTime> {
+pub(in crate::session) fn now(element: &gst::Element, source: NtpTimeSource) -> Option<ClockTime> {
     let clock = element.clock()?;
     let base = element.base_time()?;
     let time = clock.time();

@@ -90,6 +90,8 @@ impl Task {
             Event::Described { .. }
             | Event::Playing { .. }
             | Event::SetUpAgain
+            | Event::MediaProperties(_)
+            | Event::EndOfStream { .. }
             | Event::Reply { .. } => {}
         }
     }

@@ -50,7 +50,7 @@ pub enum Closed {
 /// The way in for the packets of one stream.
 #[derive(Clone)]
 pub struct StreamSender {
-    pub(super) lane: Arc<Lane>,
+    pub(in crate::session) lane: Arc<Lane>,
 }
 
 impl StreamSender {
@@ -77,7 +77,7 @@ enum Gate {
 
 /// What takes the packets.
 #[derive(Clone)]
-pub(super) enum Outlet {
+pub(in crate::session) enum Outlet {
     Tcp { pump: Pump, channel: u8 },
     Udp(Arc<UdpOutlet>),
 }
@@ -99,7 +99,7 @@ struct Item {
 
 /// What a lane tells the session.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Facts {
+pub(in crate::session) struct Facts {
     /// A key frame is needed, by a reader or after a gap.
     pub key_unit: bool,
     /// The first packet has left: reports are due.
@@ -116,7 +116,7 @@ pub(super) struct Facts {
 }
 
 /// What `stats` shows of a lane.
-pub(super) struct LaneStats {
+pub(in crate::session) struct LaneStats {
     pub sender: sender::Stats,
     pub dropped: Dropped,
     /// Packets that came while nobody was there to take them.
@@ -127,7 +127,7 @@ pub(super) struct LaneStats {
     pub queued_time: Duration,
 }
 
-pub(super) struct Lane {
+pub(in crate::session) struct Lane {
     state: Mutex<State>,
     /// The session is to look at the facts.
     look: Arc<Notify>,
@@ -201,7 +201,10 @@ impl Lane {
         }
     }
 
-    fn push<'a>(&self, packets: impl IntoIterator<Item = RtpPacket<'a>>) -> Result<(), Closed> {
+    pub(in crate::session) fn push<'a>(
+        &self,
+        packets: impl IntoIterator<Item = RtpPacket<'a>>,
+    ) -> Result<(), Closed> {
         let now = Instant::now();
         let outlet = {
             let mut state = lock(&self.state);

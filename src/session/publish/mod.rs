@@ -6,11 +6,11 @@
 //! task on `rtsp2-io` writes what has to wait.
 
 mod attempt;
-mod clock;
+pub(super) mod clock;
 mod config;
 mod description;
 mod events;
-mod lane;
+pub(super) mod lane;
 mod leaving;
 pub(super) mod pace;
 mod rate;
@@ -18,10 +18,10 @@ mod recovery;
 mod reports;
 mod stats;
 mod task;
-mod tcp;
+pub(super) mod tcp;
 #[cfg(test)]
 mod tests;
-mod udp;
+pub(super) mod udp;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -41,6 +41,7 @@ use super::ending::Ending;
 use super::foreign::ForeignQueue;
 use super::lock::lock;
 use super::{PREDECESSOR_WAIT, Predecessor, messages, runtime};
+use crate::rtsp::client::{Review, Reviewed};
 use crate::rtsp::url::Credentials;
 use lane::Lane;
 use stats::Snapshot;
@@ -55,7 +56,7 @@ static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
 });
 
 /// What the session needs of its element. All of it but
-/// [`element`](Self::element) is called from the element's ordered queue of
+/// [`element`](Self::element) and [`reviews`](Self::reviews) is called from the element's ordered queue of
 /// foreign code only, where it may block.
 pub trait PublishHost: CertificateHost {
     /// The element, while it lives.
@@ -72,6 +73,11 @@ pub trait PublishHost: CertificateHost {
     /// In bit/s, of all streams together; once a second at most. `limited` says that the network has ever shown a limit;
     /// before, it takes what was sent and may take more.
     fn estimated_bitrate(&self, bits_per_second: u64, limited: bool);
+    /// Whether somebody wants to be asked. Runs no code of the application, and is called
+    /// wherever something is to be reviewed.
+    fn reviews(&self, what: &Review) -> bool;
+    /// What the application makes of it. A description is the one that is to be announced.
+    fn review(&self, what: Review) -> Reviewed;
 }
 
 /// What the element asks of its session.

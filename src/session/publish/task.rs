@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::*};
 use std::time::Instant;
 
 use gst::prelude::*;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::super::backoff::Backoff;
 use super::super::certificates;
@@ -16,6 +16,7 @@ use super::super::config::Server;
 use super::super::foreign::ForeignQueue;
 use super::super::link::{Connecting, Link};
 use super::super::messages;
+use super::super::reviewing::Reviewing;
 use super::super::runtime::Runtimes;
 use super::attempt::Attempt;
 use super::config::{PublishConfig, StreamDescription};
@@ -33,7 +34,7 @@ use crate::net::tls::Connector;
 use crate::rtp::ntp;
 use crate::rtp::report::{self, random_cname};
 use crate::rtp::{retransmit, sender};
-use crate::rtsp::client::{Error, ErrorKind, Path, Phase};
+use crate::rtsp::client::{Error, ErrorKind, Path, Phase, Reviewed};
 use crate::rtsp::transport::LowerTransport;
 use crate::rtsp::url::redact;
 use crate::session::keyframe::Encoding;
@@ -77,6 +78,9 @@ enum Wake {
     Connected(Result<Link<Incoming>, ConnectError>),
     Inbound(Inbound),
     Look,
+    Reviewed(u64, Reviewed),
+    /// The description to announce.
+    Updated(Option<Reviewed>),
     Timer,
 }
 
@@ -208,10 +212,15 @@ impl Task {
         };
         let stopping = self.stop_at.is_some();
         let look = self.inputs.lanes.look.clone();
-        let mut none = (None, None);
-        let (connecting, link) = match &mut self.attempt {
-            Some(attempt) => (&mut attempt.connecting, &mut attempt.link),
-            None => (&mut none.0, &mut none.1),
+        let mut none = (None, None, Reviewing::default(), None);
+        let (connecting, link, reviewing, updating) = match &mut self.attempt {
+            Some(attempt) => (
+                &mut attempt.connecting,
+                &mut attempt.link,
+                &mut attempt.reviewing,
+                &mut attempt.updating,
+            ),
+            None => (&mut none.0, &mut none.1, &mut none.2, &mut none.3),
         };
         tokio::select! {
             biased;
@@ -219,6 +228,8 @@ impl Task {
             command = self.inputs.commands.recv(), if !stopping => Wake::Command(command),
             inbound = Link::inbound(link) => Wake::Inbound(inbound),
             outcome = Connecting::outcome(connecting) => Wake::Connected(outcome),
+            (id, reviewed) = reviewing.answer() => Wake::Reviewed(id, reviewed),
+            updated = updated(updating) => Wake::Updated(updated),
             () = look.notified() => Wake::Look,
             () = timer => Wake::Timer,
         }
@@ -251,6 +262,12 @@ impl Task {
             Wake::Connected(outcome) => self.connected(outcome, now),
             Wake::Inbound(inbound) => self.inbound(inbound, now),
             Wake::Look => self.look(now),
+            Wake::Reviewed(id, reviewed) => {
+                if let Some(attempt) = &mut self.attempt {
+                    attempt.client.reviewed(id, reviewed, now);
+                }
+            }
+            Wake::Updated(updated) => self.updated(updated, now),
             Wake::Timer => {}
         }
         self.timers(now);
@@ -497,5 +514,13 @@ impl Task {
         self.attempt
             .as_ref()
             .is_some_and(|attempt| attempt.recording_since.is_some())
+    }
+}
+
+/// What the application made of the description; cancel safe.
+async fn updated(updating: &mut Option<(String, oneshot::Receiver<Reviewed>)>) -> Option<Reviewed> {
+    match updating {
+        Some((_, answer)) => answer.await.ok(),
+        None => std::future::pending().await,
     }
 }

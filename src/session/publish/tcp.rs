@@ -12,7 +12,7 @@ use crate::net::tcp::{FrameHandler, Payload};
 
 /// The lanes of a connection, in the order in which they take turns.
 #[derive(Default)]
-pub(super) struct Interleaved {
+pub(in crate::session) struct Interleaved {
     lanes: Mutex<Vec<Arc<Lane>>>,
 }
 
@@ -43,7 +43,7 @@ impl Frames for Interleaved {
 
 /// What the server sends between its messages.
 #[derive(Default)]
-pub(super) struct Incoming {
+pub(in crate::session) struct Incoming {
     /// Channel of RTP or RTCP, and the stream.
     routes: Vec<(u8, Arc<Lane>)>,
     channels: Vec<u8>,

@@ -214,6 +214,14 @@ impl CertificateHost for TestHost {
 }
 
 impl PublishHost for TestHost {
+    fn reviews(&self, _: &Review) -> bool {
+        false
+    }
+
+    fn review(&self, _: Review) -> Reviewed {
+        Reviewed::Unchanged
+    }
+
     fn element(&self) -> Option<gst::Element> {
         Some(self.element.clone())
     }

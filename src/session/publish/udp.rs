@@ -29,7 +29,7 @@ const TURNS: usize = 4;
 
 /// The sending half: whoever has packets sends them, and the thread of the
 /// [`Pace`] those that have to wait.
-pub(super) struct UdpOutlet {
+pub(in crate::session) struct UdpOutlet {
     pair: Arc<UdpPair>,
     to: SocketAddr,
     lane: Weak<Lane>,
@@ -114,7 +114,7 @@ impl Turn for UdpOutlet {
 
 /// The sockets of one stream, its outlet and its reader, which end when this is
 /// dropped.
-pub(super) struct UdpPath {
+pub(in crate::session) struct UdpPath {
     pub pair: Arc<UdpPair>,
     pub outlet: Arc<UdpOutlet>,
     reader: AbortHandle,

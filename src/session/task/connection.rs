@@ -33,6 +33,9 @@ impl Task {
             udp_reconnect: self.config.udp_reconnect,
             previous_session: self.previous_session.clone(),
             start: self.resume_at,
+            review: true,
+            version: self.config.version,
+            backchannel: self.config.backchannel,
             ..client::Config::new(self.config.server.url.clone())
         };
         let mut client = Client::new(config);
@@ -43,8 +46,10 @@ impl Task {
             connecting: None,
             link: None,
             sdp: None,
+            properties: MediaProperties::default(),
             pairs: HashMap::new(),
             selecting: None,
+            reviewing: Reviewing::default(),
             playing_since: None,
             played: Duration::ZERO,
             session: None,
@@ -60,6 +65,37 @@ impl Task {
     /// Does what the client wants done, until it wants nothing more.
     pub(super) fn pump(&mut self) {
         let now = Instant::now();
+        self.drain(now);
+        if self.serve_parameters(now) {
+            self.drain(now);
+        }
+    }
+
+    /// True if something was sent.
+    fn serve_parameters(&mut self, now: Instant) -> bool {
+        if self.parameters.is_empty() {
+            return false;
+        }
+        let url = self.config.server.url.to_string();
+        let error = |kind, why: &str| Error::new(kind, client::Phase::Established, &url, why);
+        let late = || error(client::ErrorKind::Timeout, "the session was not up in time");
+        self.parameters.give_up(now, late);
+        if self.over {
+            self.parameters.clear();
+        }
+        match &mut self.attempt {
+            Some(attempt) if attempt.retiring.is_none() => {
+                self.parameters.send(&mut attempt.client, now)
+            }
+            _ => {
+                let lost = || error(client::ErrorKind::Connect, "the connection was lost");
+                self.parameters.lose_sent(lost);
+                false
+            }
+        }
+    }
+
+    fn drain(&mut self, now: Instant) {
         while let Some(output) = self.attempt.as_mut().and_then(|a| a.client.poll_output()) {
             match output {
                 Output::Connect(url) => self.connect(url),
@@ -70,9 +106,24 @@ impl Task {
                         attempt.connecting = None;
                     }
                 }
+                Output::Review(id, what) => self.review(id, what, now),
                 Output::Event(event) => self.event(event, now),
             }
         }
+    }
+
+    /// Asks the application, if it wants to be asked.
+    fn review(&mut self, id: u64, what: client::Review, now: Instant) {
+        let Some(attempt) = &mut self.attempt else {
+            return;
+        };
+        if !self.host.reviews(&what) {
+            let unchanged = client::Reviewed::Unchanged;
+            return attempt.client.reviewed(id, unchanged, now);
+        }
+        let host = self.host.clone();
+        let answer = self.foreign.ask(move || host.review(what));
+        attempt.reviewing.ask(id, answer);
     }
 
     pub(super) fn connect(&mut self, url: Url) {

@@ -5,11 +5,15 @@ use std::time::Instant;
 use super::*;
 use crate::caps::PlayFields;
 use crate::rtsp::client::Event;
+use crate::rtsp::media_properties::Content;
 use crate::rtsp::range::Range;
 use crate::rtsp::rtp_info::RtpInfo;
 
 impl Task {
     pub(super) fn event(&mut self, event: Event, now: Instant) {
+        if let Event::Reply { id, result } = event {
+            return self.parameters.reply(id, result);
+        }
         if let Some(attempt) = &self.attempt
             && attempt.retiring.is_some()
         {
@@ -26,16 +30,11 @@ impl Task {
                 lower,
                 channels,
             } => self.offer(media, lower, channels, now),
-            Event::MediaSetUp { media, granted, .. } => self.media_set_up(media, granted, now),
-            Event::MediaSkipped { media, error } => {
-                gst::warning!(CAT, "media {media} is not played: {error}");
-                let reason = error.to_string();
-                self.post(move |element| {
-                    gst::message::Warning::builder(gst::ResourceError::Settings, &reason)
-                        .src(element)
-                        .build()
-                });
+            Event::MediaSetUp { media, granted, .. } if self.is_backchannel(media) => {
+                self.backchannel_set_up(media, granted.path);
             }
+            Event::MediaSetUp { media, granted, .. } => self.media_set_up(media, granted, now),
+            Event::MediaSkipped { media, error } => self.media_skipped(media, &error),
             Event::Ready => self.ready(now),
             Event::Playing {
                 range,
@@ -61,6 +60,23 @@ impl Task {
                 self.void_set_up();
                 self.tell("redirected", move |message| message.set("location", to));
             }
+            Event::MediaProperties(properties) => {
+                if let Some(attempt) = &mut self.attempt {
+                    attempt.properties = properties;
+                }
+            }
+            Event::EndOfStream { status } => {
+                gst::info!(
+                    CAT,
+                    "{}: the server has sent all of it {status}",
+                    self.config.server.url
+                );
+                // As after BYE: what is still on its way comes first.
+                for stream in &mut self.streams {
+                    stream.bye.get_or_insert(now);
+                }
+                self.housekeeping_at = Some(now);
+            }
             Event::Quirk(name) => self.quirk(name),
             Event::ServerRequest { method } => gst::debug!(CAT, "the server sent {method}"),
             // Of a client that records.
@@ -75,6 +91,16 @@ impl Task {
                 }
             }
         }
+    }
+
+    pub(super) fn media_skipped(&self, media: usize, error: &Error) {
+        gst::warning!(CAT, "media {media} is not played: {error}");
+        let reason = error.to_string();
+        self.post(move |element| {
+            gst::message::Warning::builder(gst::ResourceError::Settings, &reason)
+                .src(element)
+                .build()
+        });
     }
 
     /// An oddity of the server that is made allowance for: each is told once.
@@ -127,6 +153,10 @@ impl Task {
     /// Whether the server may end the presentation for good: live ranges go
     /// on, whatever a server that restarts says.
     pub(super) fn has_an_end(&self) -> bool {
+        let properties = self.attempt.as_ref().map(|attempt| &attempt.properties);
+        if properties.is_some_and(|properties| properties.content == Content::Progressing) {
+            return false;
+        }
         let sdp = self
             .attempt
             .as_ref()
@@ -248,6 +278,7 @@ impl Task {
         if reconnected {
             self.tell("connection-restored", |_| {});
         }
+        self.open_backchannels();
         if !self.wish_playing {
             // PAUSE was asked for while PLAY was under way.
             self.hold();

@@ -122,6 +122,7 @@ impl Task {
 
     /// BYE for our sources (RFC 3550 §6.3.7), before TEARDOWN.
     pub(super) fn say_goodbye(&mut self, now: Instant) {
+        self.say_goodbye_to_backchannels(now);
         if !self.config.rtcp {
             return;
         }

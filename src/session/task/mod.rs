@@ -1,6 +1,7 @@
 //! The session's task: a loop over commands, what the readers hand it, and
 //! timers.
 
+mod backchannel;
 mod connection;
 mod events;
 mod housekeeping;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use gst::prelude::*;
 use tokio::sync::{mpsc, oneshot};
 
+use super::backchannel::Backchannels;
 use super::backoff::Backoff;
 use super::certificates;
 use super::clock::{ClockCell, ClockReader};
@@ -26,6 +28,8 @@ use super::ingest::Fact;
 use super::link::{Connecting, Link};
 use super::lock::lock;
 use super::messages;
+use super::parameters::Parameters;
+use super::reviewing::Reviewing;
 use super::runtime::Runtimes;
 use super::shared::Group;
 use super::spans::{after, nanos};
@@ -41,6 +45,7 @@ use crate::rtp::report::random_cname;
 use crate::rtp::rtcp::SDES_CNAME;
 use crate::rtsp::client::{self, Client, Error};
 use crate::rtsp::limits;
+use crate::rtsp::media_properties::MediaProperties;
 use crate::rtsp::sdp;
 use crate::rtsp::transport::LowerTransport;
 
@@ -61,6 +66,7 @@ pub(super) struct Inputs {
     pub clock: Arc<ClockCell>,
     pub snapshot: Arc<Snapshot>,
     pub foreign: ForeignQueue,
+    pub backchannels: Arc<Backchannels>,
 }
 
 /// One presentation attempt: a client and what it has opened.
@@ -69,10 +75,14 @@ struct Attempt {
     connecting: Option<Connecting>,
     link: Option<Link>,
     sdp: Option<Arc<sdp::Session>>,
+    /// What else the server says about the media.
+    properties: MediaProperties,
     /// Sockets that were offered and not granted yet, by media.
     pairs: HashMap<usize, UdpPair>,
     /// The selection of media that the application is asked for.
     selecting: Option<oneshot::Receiver<Vec<usize>>>,
+    /// What else it is asked about.
+    reviewing: Reviewing,
     /// Whether the server plays.
     playing_since: Option<Instant>,
     /// How long it has played before the last pause.
@@ -94,7 +104,10 @@ enum Wake {
     Fact(Option<Fact>),
     Outcome(Option<(u64, Outcome)>),
     Selected(Vec<usize>),
+    Reviewed(u64, client::Reviewed),
     Presented(bool),
+    /// A back channel has begun: its reports have a time.
+    Talks,
     Timer,
 }
 
@@ -145,6 +158,8 @@ pub(super) struct Task {
     /// The server that the user named.
     first_peer: Option<IpAddr>,
     last_error: Option<Error>,
+    parameters: Parameters,
+    talking: backchannel::Talking,
     pipeline_latency: Duration,
 }
 
@@ -156,8 +171,6 @@ impl Task {
         inputs: Inputs,
     ) -> Self {
         let backoff = Backoff::new(config.server.retries);
-        let cname = config.sdes.iter().find(|(kind, _)| *kind == SDES_CNAME);
-        let cname = cname.map(|(_, name)| name.clone());
         let group = Arc::<Group>::default();
         group.set_max_offset(config.timing.max_offset);
         Self {
@@ -172,7 +185,7 @@ impl Task {
             group,
             streams: Vec::new(),
             next_stream_key: 0,
-            cname: cname.unwrap_or_else(|| random_cname(rand::random())),
+            cname: inputs.backchannels.cname.clone(),
             presenting: None,
             presented_at: None,
             wish_playing: false,
@@ -192,6 +205,8 @@ impl Task {
             early_events: Vec::new(),
             first_peer: None,
             last_error: None,
+            parameters: Parameters::default(),
+            talking: Default::default(),
             pipeline_latency: Duration::ZERO,
             config,
             host,
@@ -228,14 +243,16 @@ impl Task {
             }
         };
         let stopping = self.stop_at.is_some();
-        let mut none = (None, None, None);
-        let (connecting, link, selecting) = match &mut self.attempt {
+        let look = self.inputs.backchannels.clone();
+        let mut none = (None, None, None, Reviewing::default());
+        let (connecting, link, selecting, reviewing) = match &mut self.attempt {
             Some(attempt) => (
                 &mut attempt.connecting,
                 &mut attempt.link,
                 &mut attempt.selecting,
+                &mut attempt.reviewing,
             ),
-            None => (&mut none.0, &mut none.1, &mut none.2),
+            None => (&mut none.0, &mut none.1, &mut none.2, &mut none.3),
         };
         tokio::select! {
             biased;
@@ -244,8 +261,10 @@ impl Task {
             inbound = Link::inbound(link) => Wake::Inbound(inbound),
             outcome = Connecting::outcome(connecting) => Wake::Connected(outcome),
             selected = answer(selecting) => Wake::Selected(selected.unwrap_or_default()),
+            (id, reviewed) = reviewing.answer() => Wake::Reviewed(id, reviewed),
             presented = answer(&mut self.presenting) => Wake::Presented(presented.unwrap_or(false)),
             outcome = self.outcomes.1.recv() => Wake::Outcome(outcome),
+            () = look.look.notified() => Wake::Talks,
             fact = self.facts.1.recv() => Wake::Fact(fact),
             () = timer => Wake::Timer,
         }
@@ -264,6 +283,8 @@ impl Task {
             self.stop_at,
             self.housekeeping_at,
             self.rtcp_deadline(),
+            self.parameters.deadline(),
+            self.talk_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -297,13 +318,18 @@ impl Task {
                     attempt.client.select(&selected, now);
                 }
             }
+            Wake::Reviewed(id, reviewed) => {
+                if let Some(attempt) = &mut self.attempt {
+                    attempt.client.reviewed(id, reviewed, now);
+                }
+            }
             Wake::Presented(done) => {
                 self.presenting = None;
                 if done {
                     self.presented(now);
                 }
             }
-            Wake::Timer => {}
+            Wake::Talks | Wake::Timer => {}
         }
         self.timers(now);
     }
@@ -322,6 +348,7 @@ impl Task {
             self.start_attempt();
         }
         self.rtcp(now);
+        self.talk_rtcp(now);
         if self.housekeeping_at.is_some_and(|at| at <= now) {
             self.housekeeping(now);
         }
@@ -387,6 +414,7 @@ impl Task {
                 }
             }
             Command::Adopt(config) => self.adopt(*config),
+            Command::Parameters(asked) => self.parameters.ask(*asked),
             Command::ForceKeyUnit(pad) => self.force_key_unit(pad.as_deref(), now),
         }
     }
@@ -407,6 +435,7 @@ impl Task {
 
     /// Drops what comes and what is queued until the next PLAY.
     pub(super) fn hold(&mut self) {
+        self.close_backchannels();
         self.look_at_clock();
         let clock = self.clock.now();
         for stream in &self.streams {
@@ -452,6 +481,7 @@ impl Task {
         ));
         self.retry_at = None;
         self.housekeeping_at = None;
+        self.parameters.clear();
         self.say_goodbye(now);
         if let Some(attempt) = &mut self.attempt {
             if attempt.client.session_id().is_none() {
@@ -507,6 +537,12 @@ impl Task {
             }
         });
     }
+}
+
+/// The name of all our sources (RFC 3550 §6.5.1).
+pub(super) fn cname(config: &Config) -> String {
+    let own = config.sdes.iter().find(|(kind, _)| *kind == SDES_CNAME);
+    own.map_or_else(|| random_cname(rand::random()), |(_, name)| name.clone())
 }
 
 /// The answer of foreign code; cancel safe.

@@ -106,6 +106,7 @@ impl Task {
     /// Gives up what the streams are received by; their pads stay.
     pub(super) fn close_paths(&mut self) {
         self.housekeeping_at = None;
+        self.drop_backchannels();
         for stream in &mut self.streams {
             stream.path = None;
         }

@@ -43,10 +43,11 @@ impl Task {
         for warning in &sdp.warnings {
             gst::info!(CAT, "{}: SDP: {warning}", self.config.server.url);
         }
+        let talks = self.describe_backchannels(&sdp);
         let wanted: Vec<(usize, gst::Caps)> = sdp
             .media
             .iter()
-            .filter(|media| self.is_wanted(&sdp, media))
+            .filter(|media| talks.contains(&media.index) || self.is_wanted(&sdp, media))
             .filter_map(|media| Some((media.index, caps::media_caps(&sdp, media)?)))
             .collect();
         let odd = |(index, _): &(usize, gst::Caps)| {
@@ -80,7 +81,12 @@ impl Task {
             }));
             return;
         }
-        let media = self.match_streams(&sdp, wanted.iter().map(|(index, _)| *index).collect());
+        let (talks, played): (Vec<usize>, Vec<usize>) = wanted
+            .iter()
+            .map(|(index, _)| *index)
+            .partition(|index| talks.contains(index));
+        let mut media = self.match_streams(&sdp, played);
+        media.extend(talks);
         if let Some(attempt) = &mut self.attempt {
             attempt.client.select(&media, now);
         }

@@ -5,10 +5,12 @@ mod keepalive;
 mod play;
 mod random;
 mod record;
+mod review;
 mod server;
 mod session;
 mod setup;
 mod start;
+mod version;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -43,6 +45,9 @@ struct Peer {
     /// Requests that were not answered yet, and answers of the client.
     wire: VecDeque<Message>,
     did: VecDeque<Did>,
+    reviews: VecDeque<(u64, Review)>,
+    /// That the server speaks.
+    version: Version,
     /// Whether connections, selections and offers are answered at once.
     auto_connect: bool,
     auto_select: bool,
@@ -58,6 +63,8 @@ impl Peer {
             now: Instant::now(),
             wire: VecDeque::new(),
             did: VecDeque::new(),
+            reviews: VecDeque::new(),
+            version: Version::V1_0,
             auto_connect: true,
             auto_select: true,
             auto_offer: true,
@@ -123,6 +130,7 @@ impl Peer {
                     }
                 }
                 Output::Send(bytes) => self.wire.push_back(parsed(&bytes)),
+                Output::Review(id, what) => self.reviews.push_back((id, what)),
                 Output::Disconnect => self.did.push_back(Did::Disconnect),
                 Output::Event(event) => {
                     match &event {
@@ -196,7 +204,7 @@ impl Peer {
     }
 
     fn reply(&mut self, request: &Request, status: u16, headers: &str, body: &str) {
-        let mut response = Response::new(status, "Reason", Version::V1_0);
+        let mut response = Response::new(status, "Reason", self.version);
         response
             .headers
             .push("CSeq", request.headers.get("CSeq").unwrap());
@@ -206,7 +214,7 @@ impl Peer {
     /// A request of the server; gives back the client's answer.
     #[track_caller]
     fn ask(&mut self, method: &str, headers: &str, body: &str) -> Response {
-        let request = Request::new(Method::from(method), "rtsp://192.0.2.1/x", Version::V1_0);
+        let request = Request::new(Method::from(method), "rtsp://192.0.2.1/x", self.version);
         self.feed(Message::Request(request), headers, body);
         self.answer_of_client()
     }
