@@ -37,9 +37,9 @@ test:
 	$(CARGO) build --lib --examples
 	$(CARGO) test --doc
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-	    $(CARGO) nextest run; \
+	    $(CARGO) nextest run --workspace; \
 	else \
-	    $(CARGO) test --lib --tests; \
+	    $(CARGO) test --workspace --lib --tests; \
 	fi
 
 soak:

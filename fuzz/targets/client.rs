@@ -12,8 +12,9 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use fuzz::rtsp::client::{Client, Config, ErrorKind, Event, Output};
+use fuzz::rtsp::client::{Client, Config, ErrorKind, Event, Output, Review, Reviewed};
 use fuzz::rtsp::framing::{Decoder, Step};
+use fuzz::rtsp::message::Version;
 use fuzz::rtsp::message::{Message, Method, Request};
 use fuzz::rtsp::parse::parse_head;
 use fuzz::rtsp::transport::{LowerTransport, Offer};
@@ -47,9 +48,22 @@ impl Peer {
                 Output::Connect { .. } => {}
                 Output::Send(bytes) => self.sent(&bytes),
                 Output::Disconnect => self.forget(),
+                Output::Review(id, what) => self.review(id, what),
                 Output::Event(event) => self.event(&event),
             }
         }
+    }
+
+    /// Lets everything through, and now and then holds a request back.
+    fn review(&mut self, id: u64, what: Review) {
+        let reviewed = match what {
+            Review::Request(request) if id % 11 == 10 => {
+                drop(request);
+                Reviewed::NotSent
+            }
+            _ => Reviewed::Unchanged,
+        };
+        self.client.reviewed(id, reviewed, self.now);
     }
 
     /// What is left of a connection goes with it.
@@ -202,7 +216,9 @@ impl Peer {
             }
             b'm' => self.auto_connect = false,
             b'c' => self.connected(),
-            b'f' => self.client.handle_connect_failed(ErrorKind::Connect, "refused".into(), now),
+            b'f' => self
+                .client
+                .handle_connect_failed(ErrorKind::Connect, "refused".into(), now),
             b'n' => self.offers = false,
             _ => {}
         }
@@ -231,6 +247,13 @@ fuzz_target!(|data: &[u8]| {
         }),
         user_agent: "fuzz".into(),
         wall_clock: Some((now, 0)),
+        // By length, so that the seeds of one kind stay what they are.
+        review: data.len() % 2 == 1,
+        backchannel: data.len() % 3 == 2,
+        version: match data.len() % 5 {
+            4 => Version::V2_0,
+            _ => Version::V1_0,
+        },
         ..Config::new(url)
     };
     let mut peer = Peer {

@@ -4,8 +4,13 @@
 #[path = "../support/held.rs"]
 mod held;
 #[allow(dead_code)]
+#[path = "../support/netns.rs"]
+mod netns;
+#[allow(dead_code)]
 #[path = "../support/process.rs"]
 mod process;
+#[path = "../support/skip.rs"]
+mod skip;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -1,6 +1,7 @@
 //! Stopped and thrown away in each phase, while the server says nothing.
 
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use gst::prelude::*;
@@ -78,6 +79,16 @@ fn in_connect() {
     throw_away(player, "connect");
 }
 
+fn in_handshake() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address");
+    let player = player(&format!("rtsps://{address}/live"));
+    let (mut tcp, _) = listener.accept().expect("a connection");
+    tcp.set_read_timeout(Some(SOON)).expect("a socket");
+    tcp.read_exact(&mut [0; 5]).expect("a record of TLS");
+    throw_away(player, "handshake");
+}
+
 fn in_request(method: &'static str) {
     let mini = Mini::new(Script {
         hang: Some(method),
@@ -117,6 +128,7 @@ fn stopped_in_each_phase_an_element_leaves_nothing_behind() {
     alone(name, &[], limit(rounds, Duration::from_secs(30)), || {
         let all = || {
             in_connect();
+            in_handshake();
             for method in ["OPTIONS", "DESCRIBE", "SETUP", "PLAY", "PAUSE", "TEARDOWN"] {
                 in_request(method);
             }

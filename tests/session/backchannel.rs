@@ -114,7 +114,7 @@ fn packets_go_to_the_server_while_it_plays_and_reports_with_them() {
     assert_eq!(report[1], 200, "a sender report");
     player.state(gst::State::Null);
     mini.wait_for("TEARDOWN", 1);
-    let last = of(3).last().unwrap().packet;
+    let last = of(3).next_back().unwrap().packet;
     let has_bye = last.windows(2).any(|bytes| bytes == [0x81, 203]);
     assert!(has_bye, "{last:?}");
 }

@@ -138,7 +138,7 @@ fn each_status_is_an_error_with_its_code_and_a_hint() {
     describe(502, expected(R::Busy, "describe", &["no room now"]));
     describe(503, expected(R::Busy, "describe", &["no room now"]));
     describe(504, expected(R::Busy, "describe", &["no room now"]));
-    describe(505, settings("does not speak RTSP 1.0"));
+    describe(505, settings("speaks neither RTSP 1.0 nor 2.0"));
     describe(551, settings("lacks an option"));
 }
 

@@ -91,7 +91,7 @@ impl Client {
             _ if !response.is_success() => {}
             Then::Nothing => {}
             Then::Redirect(location) => self.redirect_when_said(location, request, now),
-            Then::Notice(notice) => self.notified(request, notice, now),
+            Then::Notice(notice) => self.notified(request, notice),
             Then::End => self.lose(
                 Error::new(
                     ErrorKind::ServerTeardown,

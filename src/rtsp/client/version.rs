@@ -1,12 +1,10 @@
 //! Which version of RTSP is spoken (RFC 7826 §4.1, §11), and what only 2.0 has: pipelined SETUPs
 //! (§12) and what the server says about the media (§18.29).
 
-use std::time::Instant;
-
 use super::error::printable;
 use super::event::Event;
 use super::pending::Purpose;
-use super::{Client, Step};
+use super::{Client, Intent, Step};
 use crate::rtsp::media_properties::MediaProperties;
 use crate::rtsp::message::{Headers, Request, Response, Version};
 
@@ -44,7 +42,8 @@ impl Client {
 
     /// The server does not speak this version: true if the other one is left to be tried.
     pub(super) fn switch_version(&mut self) -> bool {
-        if self.spoken.switched {
+        // There is no publishing in 2.0 (RFC 7826 §I.1).
+        if self.spoken.switched || self.config.intent == Intent::Record {
             return false;
         }
         self.spoken.switched = true;
@@ -124,7 +123,7 @@ impl Client {
     }
 
     /// A PLAY_NOTIFY whose answer was sent (RFC 7826 §13.5).
-    pub(super) fn notified(&mut self, request: &Request, notice: Notice, _now: Instant) {
+    pub(super) fn notified(&mut self, request: &Request, notice: Notice) {
         match notice {
             Notice::EndOfStream => {
                 let why = request.headers.get_str("Request-Status");

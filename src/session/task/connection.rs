@@ -47,6 +47,7 @@ impl Task {
             link: None,
             sdp: None,
             properties: MediaProperties::default(),
+            end_of_stream: None,
             pairs: HashMap::new(),
             selecting: None,
             reviewing: Reviewing::default(),

@@ -72,8 +72,8 @@ impl Task {
                     self.config.server.url
                 );
                 // As after BYE: what is still on its way comes first.
-                for stream in &mut self.streams {
-                    stream.bye.get_or_insert(now);
+                if let Some(attempt) = &mut self.attempt {
+                    attempt.end_of_stream = Some(now);
                 }
                 self.housekeeping_at = Some(now);
             }
@@ -237,6 +237,7 @@ impl Task {
             return;
         };
         attempt.playing_since = Some(now);
+        attempt.end_of_stream = None;
         let transport = self
             .streams
             .iter()

@@ -492,12 +492,22 @@ impl Task {
             for stream in &mut self.streams {
                 stream.bye = None;
             }
+            if let Some(attempt) = &mut self.attempt {
+                attempt.end_of_stream = None;
+            }
         }
         CALM
     }
 
-    /// When the last of the streams said BYE, if all have.
+    /// When the last of the streams said BYE, if all have, or the server that this is all.
     pub(super) fn last_bye(&self) -> Option<Instant> {
+        let said = self
+            .attempt
+            .as_ref()
+            .and_then(|attempt| attempt.end_of_stream);
+        if said.is_some() && self.streams.iter().any(|stream| !stream.eos) {
+            return said;
+        }
         self.streams
             .iter()
             .filter(|stream| stream.path.is_some() && !stream.eos)

@@ -77,6 +77,8 @@ struct Attempt {
     sdp: Option<Arc<sdp::Session>>,
     /// What else the server says about the media.
     properties: MediaProperties,
+    /// When it said that it has sent all of them.
+    end_of_stream: Option<Instant>,
     /// Sockets that were offered and not granted yet, by media.
     pairs: HashMap<usize, UdpPair>,
     /// The selection of media that the application is asked for.

@@ -78,7 +78,9 @@ fn a_refused_options_does_not_stop_the_start() {
         peer.answer("OPTIONS", status, "");
         peer.request("DESCRIBE");
     }
+    // The other version is tried first.
     let mut peer = Peer::started(tcp());
+    peer.answer("OPTIONS", 505, "");
     peer.answer("OPTIONS", 505, "");
     assert_eq!(peer.failed().status, Some(505));
 }
