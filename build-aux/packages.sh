@@ -11,7 +11,7 @@ run='gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
      gstreamer1.0-gl iproute2'
 # Peers that are not ours.
 test='gstreamer1.0-rtsp gstreamer1.0-plugins-base-apps ffmpeg vlc-bin vlc-plugin-base
-      rtsp-server-perl stunnel4 glib-networking'
+      rtsp-server-perl tinyproxy squid microsocks python3-websockets stunnel4 glib-networking'
 install='meson ninja-build'
 
 list=no

@@ -1,5 +1,6 @@
 //! What the properties of both elements share.
 
+mod http;
 mod table;
 mod tls;
 
@@ -58,6 +59,7 @@ pub(crate) struct Common {
     reconnect_attempts: i32,
     reconnect_initial_delay: u64,
     reconnect_max_delay: u64,
+    http: http::Http,
     tls: TlsSettings,
 }
 
@@ -83,6 +85,7 @@ impl Default for Common {
             reconnect_attempts: -1,
             reconnect_initial_delay: 500 * MS,
             reconnect_max_delay: 30 * SECOND,
+            http: http::Http::default(),
             tls: TlsSettings::default(),
         }
     }
@@ -161,7 +164,7 @@ impl Common {
             "reconnect-initial-delay" => self.reconnect_initial_delay = value_of(value)?,
             "reconnect-max-delay" => self.reconnect_max_delay = value_of(value)?,
             _ if self.tls.set(name, value)? => {}
-            _ => return Ok(None),
+            _ => return self.http.set(name, value),
         }
         Ok(Some(match name {
             "user-id" | "user-pw" => Change::Credentials,
@@ -195,7 +198,7 @@ impl Common {
             "reconnect-attempts" => self.reconnect_attempts.to_value(),
             "reconnect-initial-delay" => self.reconnect_initial_delay.to_value(),
             "reconnect-max-delay" => self.reconnect_max_delay.to_value(),
-            name => return self.tls.get(name),
+            name => return self.tls.get(name).or_else(|| self.http.get(name)),
         })
     }
 
@@ -216,13 +219,12 @@ impl Common {
         let Some((_, url)) = &self.location else {
             return Err("No RTSP location was given: set `location` to an rtsp:// URL".into());
         };
-        if url.is_tunnel() {
-            return Err(format!("{url}: HTTP tunnels are not supported yet"));
-        }
-        let transports = transports(self.protocols, self.transport_preference, url);
+        let http = self.http.settings(url)?;
+        let proxied = http.proxy.is_some();
+        let transports = transports(self.protocols, self.transport_preference, url, proxied);
         if transports.is_empty() {
             return Err(format!(
-                "{url}: the scheme and `protocols` leave no transport; allow one of tcp, udp, udp-mcast"
+                "{url}: scheme, proxy and `protocols` leave no transport; allow one of tcp, udp, udp-mcast"
             ));
         }
         Ok(Server {
@@ -243,6 +245,7 @@ impl Common {
                 max_delay: Duration::from_nanos(self.reconnect_max_delay),
             },
             teardown_timeout: self.teardown_timeout(),
+            http,
             tls: self.tls.tls()?,
         })
     }
@@ -255,18 +258,24 @@ fn gstreamer_version() -> String {
 }
 
 /// The lower transports that `protocols` and the scheme of the URL allow, in
-/// the order in which they are tried.
+/// the order in which they are tried. Neither proxies nor tunnels carry datagrams.
 fn transports(
     protocols: RTSPLowerTrans,
     preference: TransportPreference,
     url: &Url,
+    proxied: bool,
 ) -> Vec<LowerTransport> {
+    use SchemeTransport as S;
     let by_scheme = match url.forced_transport() {
-        Some(SchemeTransport::Tcp) => RTSPLowerTrans::TCP,
-        Some(SchemeTransport::Udp) => RTSPLowerTrans::UDP | RTSPLowerTrans::UDP_MCAST,
-        _ => RTSPLowerTrans::all(),
+        Some(S::Tcp | S::Tunnel | S::WebSocket) => RTSPLowerTrans::TCP,
+        Some(S::Udp) => RTSPLowerTrans::UDP | RTSPLowerTrans::UDP_MCAST,
+        None => RTSPLowerTrans::all(),
     };
-    let allowed = protocols & by_scheme;
+    let by_road = match proxied {
+        true => RTSPLowerTrans::TCP,
+        false => RTSPLowerTrans::all(),
+    };
+    let allowed = protocols & by_scheme & by_road;
     let mut order = vec![
         (LowerTransport::Tcp, RTSPLowerTrans::TCP),
         (LowerTransport::Udp, RTSPLowerTrans::UDP),
@@ -309,7 +318,7 @@ mod tests {
         use LowerTransport::*;
         use TransportPreference as P;
         let order = |protocols, preference, url| {
-            transports(protocols, preference, &Url::parse(url).unwrap())
+            transports(protocols, preference, &Url::parse(url).unwrap(), false)
         };
         let all = RTSPLowerTrans::TCP | RTSPLowerTrans::UDP | RTSPLowerTrans::UDP_MCAST;
         let (any, tcp, udp) = ("rtsp://h/", "rtspt://h/", "rtspu://h/");
@@ -320,6 +329,11 @@ mod tests {
         assert_eq!(order(all, P::Multicast, any), [UdpMulticast, Tcp, Udp]);
         assert_eq!(order(RTSPLowerTrans::UDP, P::Multicast, any), [Udp]);
         assert_eq!(order(RTSPLowerTrans::UDP, P::Multicast, tcp), []);
+        for tunnel in ["rtsph://h/", "rtsp+ws://h/"] {
+            assert_eq!(order(all, P::Udp, tunnel), [Tcp]);
+        }
+        let any = Url::parse(any).unwrap();
+        assert_eq!(transports(all, P::Udp, &any, true), [Tcp]);
     }
 
     #[test]

@@ -134,7 +134,7 @@ fn built_plugin() -> Option<PathBuf> {
     candidates.into_iter().find(|file| file.exists())
 }
 
-/// Arguments of the load server: `bitrate fps key_ratio audio silent tls`.
+/// Arguments of the load server: `bitrate fps key_ratio audio silent tls tunnel`.
 pub fn server_args(config: &load_server::Config) -> Vec<String> {
     vec![
         config.bitrate.to_string(),
@@ -143,12 +143,13 @@ pub fn server_args(config: &load_server::Config) -> Vec<String> {
         config.audio.to_string(),
         config.silent.to_string(),
         config.tls.to_string(),
+        config.tunnel.to_string(),
     ]
 }
 
 fn server(args: &[String]) -> Result<(), Error> {
-    let [bitrate, fps, key_ratio, audio, silent, tls] = args else {
-        return Err("load-server BITRATE FPS KEY-RATIO AUDIO SILENT TLS".into());
+    let [bitrate, fps, key_ratio, audio, silent, tls, tunnel] = args else {
+        return Err("load-server BITRATE FPS KEY-RATIO AUDIO SILENT TLS TUNNEL".into());
     };
     Ok(load_server::run(load_server::Config {
         bitrate: bitrate.parse()?,
@@ -157,6 +158,7 @@ fn server(args: &[String]) -> Result<(), Error> {
         audio: audio.parse()?,
         silent: silent.parse()?,
         tls: tls.parse()?,
+        tunnel: tunnel.parse()?,
     })?)
 }
 

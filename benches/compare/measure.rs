@@ -69,9 +69,10 @@ pub fn start_client(row: &Row, element: &str, options: &Options, port: u16) -> R
         plugin: (element == options.tested)
             .then(|| options.plugin.clone())
             .flatten(),
-        url: match row.load.tls {
-            true => format!("rtsps://127.0.0.1:{port}/load"),
-            false => format!("rtsp://127.0.0.1:{port}/load"),
+        url: match (row.load.tls, row.load.tunnel) {
+            (true, _) => format!("rtsps://127.0.0.1:{port}/load"),
+            (false, true) => format!("rtsph://127.0.0.1:{port}/load"),
+            (false, false) => format!("rtsp://127.0.0.1:{port}/load"),
         },
         sources: row.sources,
         streams: 1 + u32::from(row.load.audio),

@@ -37,6 +37,7 @@ fn load(mbit: u64, fps: u32, key_ratio: u32, audio: bool) -> load_server::Config
         audio,
         silent: false,
         tls: false,
+        tunnel: false,
     }
 }
 
@@ -85,6 +86,20 @@ fn tls(name: &'static str, row: Row) -> Row {
     }
 }
 
+fn tunnel(name: &'static str, row: Row) -> Row {
+    let targets = vec![Target::Cpu(0.5)];
+    let load = load_server::Config {
+        tunnel: true,
+        ..row.load
+    };
+    Row {
+        name,
+        load,
+        targets,
+        ..row
+    }
+}
+
 /// The loads of `make bench`, in the order of its table.
 pub fn rows() -> Vec<Row> {
     use Target::{Cpu, Memory, NoLoss, ThreadRatio, Threads};
@@ -117,6 +132,7 @@ pub fn rows() -> Vec<Row> {
         parse(fifty.clone(), "tcp-50x2-parse"),
         parse(many.clone(), "tcp-200x1-parse"),
         tls("tls-1x20", one_20.clone()),
+        tunnel("http-tunnel-1x20", one_20.clone()),
         udp("udp-1x20", one_20.clone(), &[Cpu(0.5)]),
         udp("udp-50x2", fifty.clone(), &[Cpu(0.5)]),
         udp("udp-1x200", bursts.clone(), &[Cpu(0.5), NoLoss]),

@@ -126,6 +126,7 @@ fn row(sources: u32, latency: u32, silent: bool) -> Row {
         audio: false,
         silent,
         tls: false,
+        tunnel: false,
     };
     let downstream = Downstream::Fakesink;
     Row {

@@ -8,6 +8,7 @@ mod connection;
 mod h264;
 mod media;
 mod tls;
+mod tunnel;
 
 use std::io::{BufRead, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -34,6 +35,8 @@ pub struct Config {
     pub silent: bool,
     /// RTSP over TLS, with a certificate of its own making.
     pub tls: bool,
+    /// RTSP over HTTP.
+    pub tunnel: bool,
 }
 
 /// Counters of all sessions together.
@@ -64,9 +67,11 @@ pub fn run(config: Config) -> std::io::Result<()> {
     let counters = Arc::new(Counters::default());
     let program = Arc::new(Program::new(&config));
     let listener = runtime.block_on(listen())?;
-    let port = match config.tls {
-        true => runtime.block_on(tls::in_front_of(listener.local_addr()?))?,
-        false => listener.local_addr()?.port(),
+    let address = listener.local_addr()?;
+    let port = match (config.tls, config.tunnel) {
+        (true, _) => runtime.block_on(tls::in_front_of(address))?,
+        (false, true) => runtime.block_on(tunnel::in_front_of(address))?,
+        (false, false) => address.port(),
     };
     say(&format!("port {port}"));
 

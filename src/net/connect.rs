@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::address::Reach;
+use super::http::HttpError;
 use super::per_process::PerProcess;
 use super::resolve::resolve;
 use super::tls::TlsError;
@@ -85,6 +86,27 @@ pub enum ConnectError {
         /// Each address with its failure.
         attempts: Vec<Attempt>,
     },
+    /// There is no connection to the proxy.
+    #[error("Could not reach the proxy: {0}")]
+    NoProxy(Box<ConnectError>),
+    /// The proxy is of no help.
+    #[error("The proxy {proxy} {error}")]
+    Proxy {
+        /// Host and port.
+        proxy: String,
+        /// What it did.
+        error: HttpError,
+    },
+    /// There is no tunnel or WebSocket.
+    #[error("The {what} at {place} {error}")]
+    Http {
+        /// Which of them.
+        what: &'static str,
+        /// Host and port.
+        place: String,
+        /// What the server did.
+        error: HttpError,
+    },
     /// Somebody answered, but not in time or not at all to what followed.
     #[error(
         "{host}:{port} has accepted the connection, and then its handshake did not end in time"
@@ -111,6 +133,10 @@ impl ConnectError {
                     io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset
                 )
             }),
+            ConnectError::NoProxy(error) => error.is_answer(),
+            ConnectError::Proxy { error, .. } | ConnectError::Http { error, .. } => {
+                !matches!(error, HttpError::Io(_))
+            }
             ConnectError::Tls(_) => true,
             ConnectError::Resolve { .. }
             | ConnectError::OutOfReach { .. }
@@ -126,6 +152,13 @@ impl ConnectError {
             ConnectError::Tls(TlsError::NotTls(_) | TlsError::Handshake { .. }) => {
                 ErrorKind::Protocol
             }
+            // A proxy that says no may not do so for ever, and the hints of RTSP are not its.
+            // But tinyproxy says 401 to a wrong password.
+            ConnectError::Proxy {
+                error: HttpError::Status { status, .. },
+                ..
+            } if *status != 401 => ErrorKind::Connect,
+            ConnectError::Proxy { error, .. } | ConnectError::Http { error, .. } => error.kind(),
             _ => ErrorKind::Connect,
         }
     }
@@ -213,7 +246,7 @@ pub(super) async fn connect(
 }
 
 /// Half of the time until `deadline`.
-fn half_way(deadline: Instant) -> Instant {
+pub(super) fn half_way(deadline: Instant) -> Instant {
     let left = deadline.saturating_duration_since(Instant::now());
     after(left.checked_div(2).unwrap_or(left))
 }

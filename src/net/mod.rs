@@ -16,13 +16,20 @@
 
 pub mod address;
 pub mod connect;
+mod get;
+pub mod http;
 pub mod lock_in;
 pub mod multicast;
 pub mod outbox;
 pub mod per_process;
+pub mod proxy;
 pub mod punch;
 pub mod resolve;
 pub mod road;
 pub mod tcp;
+#[cfg(test)]
+mod testing;
 pub mod tls;
+mod tunnel;
 pub mod udp;
+mod websocket;

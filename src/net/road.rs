@@ -9,7 +9,7 @@
 //! Each layer is an `async fn(Stream, ..) -> Result<Stream, ConnectError>`: it
 //! does its handshake on the stream of the layer below and gives back what the
 //! one above reads and writes. A layer that needs a second connection (the POST
-//! of a tunnel) asks [`Target::dial`] for it. Plain TCP, which is nearly every
+//! of a tunnel) asks [`Target::stream`] for it. Plain TCP, which is nearly every
 //! road, keeps the types of its halves, so that it has nothing between the socket
 //! and the reader, and its writes stay vectored; any other is boxed.
 
@@ -26,16 +26,18 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{Instant, timeout_at};
 
 use super::address::Reach;
-use super::connect::{ConnectError, ConnectPermit, after, connect};
-use super::tcp;
+use super::connect::{ConnectError, ConnectPermit, after, connect, half_way};
+use super::http::HttpSettings;
 use super::tls::{self, TlsError};
-use crate::rtsp::url::Url;
+use super::{tcp, tunnel, websocket};
+use crate::rtsp::client::ErrorKind;
+use crate::rtsp::url::{Credentials, SchemeTransport, Url};
 
 /// A server of many certificates may show another one after an appeal.
 const APPEALS: usize = 3;
 
 /// Where to connect to, and how.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Target {
     /// The presentation; it says which layers the road has.
     pub url: Url,
@@ -47,6 +49,12 @@ pub struct Target {
     pub tls: Arc<tls::Connector>,
     /// Whether to wait until few enough others are being set up there.
     pub permit: bool,
+    /// For the HTTP of tunnels and WebSockets; RTSP inside has its own.
+    pub credentials: Option<Credentials>,
+    /// As in RTSP.
+    pub user_agent: String,
+    /// Tunnels and proxies.
+    pub http: HttpSettings,
 }
 
 /// Between whom a road lies.
@@ -65,11 +73,11 @@ pub enum Halves {
     /// Plain TCP.
     Tcp(OwnedReadHalf, OwnedWriteHalf),
     /// Anything else.
-    Layered(
-        Box<dyn AsyncRead + Send + Unpin>,
-        Box<dyn AsyncWrite + Send + Unpin>,
-    ),
+    Layered(Reading, Writing),
 }
+
+type Reading = Box<dyn AsyncRead + Send + Unpin>;
+type Writing = Box<dyn AsyncWrite + Send + Unpin>;
 
 /// What a layer stands on and what it becomes.
 pub enum Stream {
@@ -94,68 +102,114 @@ impl Target {
             false => None,
         };
         let deadline = after(self.timeout);
-        let silent = || ConnectError::Silent {
-            host: host.to_string(),
-            port,
-        };
-        let road = timeout_at(deadline, self.build(deadline)).await;
-        let (stream, local, peer) = road.unwrap_or_else(|_| Err(silent()))?;
+        let silent = self.silent(host, port);
+        let built = timeout_at(deadline, Arc::new(self).build(deadline)).await;
+        let (halves, local, peer) = built.unwrap_or(Err(silent))?;
         let ends = Ends {
             local,
             peer,
             permit,
         };
-        Ok((stream.into_halves(), ends))
+        Ok((halves, ends))
     }
 
-    /// All layers, once more if an appeal against a refused certificate is granted.
+    /// All layers.
     async fn build(
-        &self,
+        self: Arc<Self>,
         deadline: Instant,
-    ) -> Result<(Stream, SocketAddr, SocketAddr), ConnectError> {
-        let mut result = self.climb(deadline).await;
-        for _ in 0..APPEALS {
-            match &result {
-                Err(ConnectError::Tls(TlsError::Refused(refused)))
-                    if self.tls.overrules(refused).await =>
-                {
-                    result = self.climb(deadline).await;
-                }
-                _ => break,
+    ) -> Result<(Halves, SocketAddr, SocketAddr), ConnectError> {
+        match self.url.forced_transport() {
+            Some(SchemeTransport::Tunnel) => tunnel::open(self, deadline).await,
+            Some(SchemeTransport::WebSocket) => websocket::open(self, deadline).await,
+            _ => {
+                let url = &self.url;
+                let (host, ports) = (url.host_with_zone(), (url.port(), url.other_port()));
+                let tls = url.is_tls().then(|| url.host());
+                let (stream, local, peer) =
+                    self.stream(&host, ports, tls, self.reach, deadline).await?;
+                Ok((stream.into_halves(), local, peer))
             }
         }
-        result
     }
 
-    /// All layers, from the bottom up.
-    async fn climb(
+    /// The layers up to TLS, and between which addresses they are; once more if an
+    /// appeal against a refused certificate is granted. `tls` is the name that the
+    /// certificate must have.
+    pub(super) async fn stream(
         &self,
+        host: &str,
+        ports: (u16, Option<u16>),
+        tls: Option<&str>,
+        reach: Reach,
         deadline: Instant,
     ) -> Result<(Stream, SocketAddr, SocketAddr), ConnectError> {
-        let tcp = self.dial(deadline).await?;
-        // A connection that is gone already is found out by its reader.
-        let unknown = SocketAddr::from(([0, 0, 0, 0], self.url.port()));
-        let local = tcp.local_addr().unwrap_or(unknown);
-        let peer = tcp.peer_addr().unwrap_or(unknown);
-        let mut stream = Stream::Tcp(tcp);
-        if self.url.is_tls() {
-            stream = self.tls.connect(stream, self.url.host()).await?;
+        let mut appeals = 0..APPEALS;
+        loop {
+            let tcp = self.dial(host, ports, reach, deadline).await?;
+            let (stream, local, peer) = Stream::with_addresses(tcp);
+            let Some(name) = tls else {
+                return Ok((stream, local, peer));
+            };
+            let secured = timeout_at(deadline, self.tls.connect(stream, name)).await;
+            match secured.map_err(|_| self.silent(host, peer.port()))? {
+                Ok(stream) => return Ok((stream, local, peer)),
+                Err(TlsError::Refused(refused))
+                    if appeals.next().is_some() && self.tls.overrules(&refused).await => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-        Ok((stream, local, peer))
     }
 
-    /// A TCP connection to the host.
-    async fn dial(&self, deadline: Instant) -> Result<TcpStream, ConnectError> {
-        let url = &self.url;
-        let ports = (url.port(), url.other_port());
-        let tcp = connect(&url.host_with_zone(), ports, deadline, self.reach).await?;
-        // Without it media waits in the kernel, as it does elsewhere.
-        let _ = tcp::bound_unsent(&tcp);
-        Ok(tcp)
+    /// A TCP connection that leads to the host.
+    async fn dial(
+        &self,
+        host: &str,
+        (port, other): (u16, Option<u16>),
+        reach: Reach,
+        deadline: Instant,
+    ) -> Result<TcpStream, ConnectError> {
+        let Some(proxy) = &self.http.proxy else {
+            return connect(host, (port, other), deadline, reach).await;
+        };
+        let Some(other) = other else {
+            return proxy.connect(host, port, deadline, reach).await;
+        };
+        match proxy.connect(host, port, half_way(deadline), reach).await {
+            Err(error @ ConnectError::Proxy { .. }) if error.kind() == ErrorKind::Connect => {
+                proxy.connect(host, other, deadline, reach).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn silent(&self, host: &str, port: u16) -> ConnectError {
+        ConnectError::Silent {
+            host: host.to_string(),
+            port,
+        }
     }
 }
 
 impl Stream {
+    /// The lowest layer, and between which addresses it is.
+    pub(super) fn with_addresses(tcp: TcpStream) -> (Self, SocketAddr, SocketAddr) {
+        // Without it media waits in the kernel, as it does elsewhere.
+        let _ = tcp::bound_unsent(&tcp);
+        // A connection that is gone already is found out by its reader.
+        let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+        let local = tcp.local_addr().unwrap_or(unknown);
+        let peer = tcp.peer_addr().unwrap_or(unknown);
+        (Stream::Tcp(tcp), local, peer)
+    }
+
+    /// Both directions for themselves, whatever they are made of.
+    pub(super) fn into_boxes(self) -> (Reading, Writing) {
+        match self.into_halves() {
+            Halves::Tcp(read, write) => (Box::new(read), Box::new(write)),
+            Halves::Layered(read, write) => (read, write),
+        }
+    }
+
     fn into_halves(self) -> Halves {
         match self {
             Stream::Tcp(tcp) => {

@@ -185,13 +185,13 @@ mod tests {
     #[test]
     fn a_missing_packet_is_asked_for_after_3_later_packets() {
         let mut t = tracker(&[10, 12]);
-        assert_eq!(poll(&mut t, 0), []);
+        assert_eq!(poll(&mut t, 0), [0u16; 0]);
         t.handle_packet(13, MS);
-        assert_eq!(poll(&mut t, MS), []);
+        assert_eq!(poll(&mut t, MS), [0u16; 0]);
         t.handle_packet(14, 2 * MS);
         assert!(t.poll_timeout().unwrap() <= 2 * MS);
         assert_eq!(poll(&mut t, 2 * MS), [11]);
-        assert_eq!(poll(&mut t, 2 * MS), []);
+        assert_eq!(poll(&mut t, 2 * MS), [0u16; 0]);
     }
 
     // covers: B-FB-03
@@ -199,7 +199,7 @@ mod tests {
     fn a_missing_packet_is_asked_for_after_10_ms() {
         let mut t = tracker(&[10, 12]);
         assert_eq!(t.poll_timeout(), Some(10 * MS));
-        assert_eq!(poll(&mut t, 10 * MS - 1), []);
+        assert_eq!(poll(&mut t, 10 * MS - 1), [0u16; 0]);
         assert_eq!(poll(&mut t, 10 * MS), [11]);
     }
 
@@ -208,7 +208,7 @@ mod tests {
     fn reordered_packets_are_not_asked_for() {
         let mut t = tracker(&[10, 12, 11, 13, 14, 15]);
         assert_eq!(t.poll_timeout(), None);
-        assert_eq!(poll(&mut t, 100 * MS), []);
+        assert_eq!(poll(&mut t, 100 * MS), [0u16; 0]);
     }
 
     // covers: B-FB-03
@@ -244,7 +244,7 @@ mod tests {
         // Within 200 ms and an RTT of 195 ms there is time until 5 ms.
         let mut t = tracker(&[10, 12]);
         t.set_rtt(195 * MS);
-        assert_eq!(poll(&mut t, 10 * MS), []);
+        assert_eq!(poll(&mut t, 10 * MS), [0u16; 0]);
         assert_eq!(t.poll_timeout(), None);
         let mut t = tracker(&[10, 12, 13, 14]);
         t.set_rtt(195 * MS);
@@ -252,7 +252,7 @@ mod tests {
         // The sender keeps packets for 30 ms only.
         let mut t = NackTracker::new(200 * MS, Some(30 * MS));
         [10, 12].iter().for_each(|seq| t.handle_packet(*seq, 0));
-        assert_eq!(poll(&mut t, 31 * MS), []);
+        assert_eq!(poll(&mut t, 31 * MS), [0u16; 0]);
         assert_eq!(t.poll_timeout(), None);
     }
 
@@ -270,7 +270,7 @@ mod tests {
         let mut t = tracker(&[0, limit + 1]);
         assert_eq!(poll(&mut t, 10 * MS).len(), limits::NACK_MISSING);
         let mut t = tracker(&[0, limit + 2]);
-        assert_eq!(poll(&mut t, 10 * MS), []);
+        assert_eq!(poll(&mut t, 10 * MS), [0u16; 0]);
         let mut t = tracker(&(0..5 * limit).step_by(2).collect::<Vec<_>>());
         assert_eq!(t.missing.len(), limits::NACK_MISSING);
         assert!(poll(&mut t, 10 * MS).len() <= limits::NACK_MISSING);

@@ -31,7 +31,7 @@ pub enum AuthErrorKind {
 
 /// The request is not authorized, and repeating it would not help.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} (realm \"{realm}\", offered: {schemes})", .kind.text())]
+#[error("the server {}", self.predicate())]
 pub struct AuthError {
     pub kind: AuthErrorKind,
     /// Escaped for display.
@@ -40,13 +40,24 @@ pub struct AuthError {
     pub schemes: String,
 }
 
+impl AuthError {
+    /// The error without its subject, as others than servers authenticate too.
+    pub fn predicate(&self) -> String {
+        let Self { realm, schemes, .. } = self;
+        format!(
+            "{} (realm \"{realm}\", offered: {schemes})",
+            self.kind.text()
+        )
+    }
+}
+
 impl AuthErrorKind {
     fn text(self) -> &'static str {
         match self {
-            Self::NoCredentials => "the server wants a user name and password",
-            Self::Refused => "the server refused the user name and password",
-            Self::NoUsableChallenge => "the server offers no supported authentication",
-            Self::BasicRefused => "sending the password in clear text (Basic) was refused",
+            Self::NoCredentials => "wants a user name and password",
+            Self::Refused => "refused the user name and password",
+            Self::NoUsableChallenge => "offers no supported authentication",
+            Self::BasicRefused => "offers only Basic, which would send the password in clear text",
         }
     }
 }

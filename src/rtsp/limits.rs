@@ -142,6 +142,14 @@ pub const RTX_BYTES: usize = 8 * 1024 * 1024;
 pub const RTX_PACKETS: usize = 16_384;
 /// Readers whose last full intra request is remembered.
 pub const FIR_SOURCES: usize = 32;
+/// The head of an HTTP response of a tunnel, WebSocket or proxy, in bytes; real ones have a few hundred.
+pub const HTTP_HEAD: usize = 16 * 1024;
+/// Header fields of such a head.
+pub const HTTP_FIELDS: usize = 64;
+/// POSTs of a tunnel that are opened in a minute because the server has ended the last.
+pub const POSTS_PER_MINUTE: u32 = 20;
+/// A message of a WebSocket, in bytes, however many frames it has.
+pub const WEBSOCKET_MESSAGE: usize = 1024 * 1024;
 /// Bytes that TLS takes before the socket has taken them: more records than one write makes.
 pub const TLS_UNSENT: usize = 32 * 1024;
 /// TLS sessions that an element can resume (each new server of a redirect adds some).

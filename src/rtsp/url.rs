@@ -57,6 +57,8 @@ pub enum SchemeTransport {
     Udp,
     /// RTSP over HTTP.
     Tunnel,
+    /// RTSP over WebSocket.
+    WebSocket,
 }
 
 #[derive(PartialEq, Eq)]
@@ -84,8 +86,8 @@ const fn scheme(
 /// The port of RTSP (RFC 2326 §3.2).
 const RTSP_PORT: u16 = 554;
 
-/// GStreamer's schemes; all but the first of each kind only exist locally.
-static SCHEMES: [Scheme; 8] = [
+/// GStreamer's schemes, and those of WebSockets; all but `rtsp` and `rtsps` only exist locally.
+static SCHEMES: [Scheme; 14] = [
     scheme("rtsp", false, None, RTSP_PORT),
     scheme("rtspu", false, Some(SchemeTransport::Udp), RTSP_PORT),
     scheme("rtspt", false, Some(SchemeTransport::Tcp), RTSP_PORT),
@@ -94,6 +96,12 @@ static SCHEMES: [Scheme; 8] = [
     scheme("rtspsu", true, Some(SchemeTransport::Udp), 322),
     scheme("rtspst", true, Some(SchemeTransport::Tcp), 322),
     scheme("rtspsh", true, Some(SchemeTransport::Tunnel), 443),
+    scheme("rtsp+ws", false, Some(SchemeTransport::WebSocket), 80),
+    scheme("rtspws", false, Some(SchemeTransport::WebSocket), 80),
+    scheme("ws", false, Some(SchemeTransport::WebSocket), 80),
+    scheme("rtsps+ws", true, Some(SchemeTransport::WebSocket), 443),
+    scheme("rtspwss", true, Some(SchemeTransport::WebSocket), 443),
+    scheme("wss", true, Some(SchemeTransport::WebSocket), 443),
 ];
 
 /// The schemes that [`Url::parse`] accepts.
@@ -129,13 +137,7 @@ impl Url {
             .find(|known| known.name.eq_ignore_ascii_case(scheme))
             .ok_or(UrlError::Scheme)?;
         let parts = Parts::split(rest).ok_or(UrlError::Authority)?;
-        let credentials = parts.userinfo.filter(|info| !info.is_empty()).map(|info| {
-            let (user, password) = info.split_once(':').unwrap_or((info, ""));
-            Credentials {
-                user: percent_decode(user),
-                password: percent_decode(password),
-            }
-        });
+        let credentials = parts.credentials();
         // The user name goes into a header line.
         if credentials
             .as_ref()
@@ -203,10 +205,6 @@ impl Url {
         self.scheme.tls
     }
 
-    pub fn is_tunnel(&self) -> bool {
-        self.scheme.transport == Some(SchemeTransport::Tunnel)
-    }
-
     /// The transport that the scheme asks for, if it does.
     pub fn forced_transport(&self) -> Option<SchemeTransport> {
         self.scheme.transport
@@ -239,6 +237,23 @@ impl Url {
         self.request_uri
             .get(self.authority_end..)
             .unwrap_or_default()
+    }
+
+    /// The URL that a redirect from here names. What lies between RTSP and TCP is
+    /// kept, since media may not get through otherwise; TLS is what `to` says.
+    pub fn redirected(&self, to: Url) -> Url {
+        let same = |scheme: &&Scheme| {
+            scheme.tls == to.is_tls() && scheme.transport == self.scheme.transport
+        };
+        let layered = matches!(
+            self.scheme.transport,
+            Some(SchemeTransport::Tunnel | SchemeTransport::WebSocket)
+        );
+        let scheme = SCHEMES.iter().find(same).filter(|_| layered);
+        Url {
+            scheme: scheme.unwrap_or(to.scheme),
+            ..to
+        }
     }
 
     /// Whether credentials for one may be sent to the other: same security,
@@ -312,6 +327,17 @@ struct Parts<'a> {
     tail: &'a str,
 }
 
+impl Parts<'_> {
+    fn credentials(&self) -> Option<Credentials> {
+        let userinfo = self.userinfo.filter(|info| !info.is_empty())?;
+        let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
+        Some(Credentials {
+            user: percent_decode(user),
+            password: percent_decode(password),
+        })
+    }
+}
+
 impl<'a> Parts<'a> {
     /// The authority ends at the first `/`, `?` or `#` that leaves a valid
     /// host and port after the last `@` before it: the first one at all unless
@@ -343,6 +369,26 @@ impl<'a> Parts<'a> {
             }
         }
         None
+    }
+}
+
+/// User information, host and port of a URL of any scheme (RFC 3986 §3.2).
+pub struct Authority {
+    /// Without brackets and zone.
+    pub host: String,
+    pub port: Option<u16>,
+    pub credentials: Option<Credentials>,
+}
+
+impl Authority {
+    /// Reads what follows `://`, up to the path.
+    pub fn parse(text: &str) -> Option<Self> {
+        let parts = Parts::split(clean(text).ok()?)?;
+        Some(Self {
+            host: parts.host.to_string(),
+            port: parts.port,
+            credentials: parts.credentials(),
+        })
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Settings {
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
+/// What the POST of a tunnel promises: media would use up the usual length many times a second.
+const POST_LENGTH: u64 = 0x7fff_ffff;
 
 impl Default for Settings {
     fn default() -> Self {
@@ -134,7 +136,8 @@ impl Settings {
     }
 
     pub fn config(&self) -> Result<PublishConfig, String> {
-        let server = self.common.server()?;
+        let mut server = self.common.server()?;
+        server.http.post_length = POST_LENGTH;
         let feedback = self.profiles.contains(RTSPProfile::AVPF);
         if !feedback && !self.profiles.contains(RTSPProfile::AVP) {
             return Err("`profiles` leaves none that works yet; allow one of avp, avpf".into());

@@ -9,7 +9,10 @@ impl URIHandlerImpl for RtspSrc2 {
 
     fn protocols() -> &'static [&'static str] {
         // Only those that work today.
-        &["rtsp", "rtspu", "rtspt", "rtsps", "rtspsu", "rtspst"]
+        &[
+            "rtsp", "rtspu", "rtspt", "rtsph", "rtsps", "rtspsu", "rtspst", "rtspsh", "rtsp+ws",
+            "rtsps+ws", "rtspws", "rtspwss", "ws", "wss",
+        ]
     }
 
     fn uri(&self) -> Option<String> {

@@ -1,7 +1,13 @@
 //! What a session is told when it starts.
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::net::address::{Reach, is_public};
+use crate::net::http::HttpSettings;
+use crate::net::road::Target;
+use crate::net::tls::Connector;
 use crate::rtsp::message::Version;
 use crate::rtsp::transport::LowerTransport;
 use crate::rtsp::url::{Credentials, Url};
@@ -9,7 +15,11 @@ use crate::rtsp::url::{Credentials, Url};
 use super::backoff::Policy;
 use super::certificates::Tls;
 use super::delivery::DeliveryMode;
+use super::spans::nonzero;
 use super::timing::TimingConfig;
+
+/// While reconnecting a connect is given up after this.
+const RECONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The server, and how it is talked to: what playing and publishing share.
 #[derive(Debug, Clone)]
@@ -31,10 +41,50 @@ pub struct Server {
     pub multicast_iface: Option<String>,
     pub retries: Policy,
     pub teardown_timeout: Duration,
+    /// Tunnels and proxies.
+    pub http: HttpSettings,
     pub tls: Tls,
 }
 
 impl Server {
+    /// How to get to `url`, which may be that of a redirect. `reconnecting` if media
+    /// has flowed; `first_peer` is who was connected to first.
+    pub(super) fn target(
+        &self,
+        url: Url,
+        reconnecting: bool,
+        first_peer: Option<IpAddr>,
+        tls: Arc<Connector>,
+    ) -> Target {
+        let timeout = nonzero(self.response_timeout);
+        // A public server may not send us into the private network.
+        let redirected = !url.host().eq_ignore_ascii_case(self.url.host());
+        let server = match self.http.proxy {
+            // The peer is the proxy then.
+            Some(_) => self.url.host().parse().ok(),
+            None => first_peer,
+        };
+        let public = server.map_or(self.http.proxy.is_some(), is_public);
+        // Credentials stay with the origin that they were given for.
+        let credentials = self.credentials.as_ref().or(self.url.credentials());
+        Target {
+            timeout: match reconnecting {
+                true => timeout.min(RECONNECT_TIMEOUT),
+                false => timeout,
+            },
+            reach: match redirected && public {
+                true => Reach::PublicOnly,
+                false => Reach::Any,
+            },
+            permit: false,
+            credentials: credentials.filter(|_| url.same_origin(&self.url)).cloned(),
+            user_agent: self.user_agent.clone(),
+            tls,
+            http: self.http.clone(),
+            url,
+        }
+    }
+
     /// Takes over the settings that may change while a session runs.
     pub fn adopt(&mut self, new: Server) {
         self.user_agent = new.user_agent;

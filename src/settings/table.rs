@@ -3,7 +3,7 @@
 use gst::prelude::*;
 use gst_rtsp::RTSPLowerTrans;
 
-use super::{Common, DEFAULT_USER_AGENT, tls};
+use super::{Common, DEFAULT_USER_AGENT, http, tls};
 
 pub(crate) fn properties() -> Vec<glib::ParamSpec> {
     use glib::{
@@ -117,6 +117,7 @@ pub(crate) fn properties() -> Vec<glib::ParamSpec> {
             .mutable_playing()
             .build(),
     ];
+    properties.extend(http::properties());
     properties.extend(tls::properties());
     properties
 }

@@ -13,6 +13,8 @@ mod plugin;
 mod process;
 #[path = "../support/skip.rs"]
 mod skip;
+#[path = "../support/ways.rs"]
+mod ways;
 
 mod applications;
 mod auth;
@@ -27,6 +29,7 @@ mod playback;
 mod player;
 mod reconnect;
 mod record;
+mod roads;
 mod sync;
 mod tls;
 mod transports;

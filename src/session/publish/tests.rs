@@ -279,6 +279,7 @@ impl Test {
                     max_delay: Duration::from_millis(50),
                 },
                 teardown_timeout: Duration::from_millis(100),
+                http: Default::default(),
                 tls: Default::default(),
             },
             max_queue_time: Duration::from_secs(1),

@@ -4,16 +4,12 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::net::address::{Reach, is_public};
 use crate::net::road::Target;
 use crate::rtsp::client::Output;
 use crate::rtsp::url::Url;
 use crate::session::media::Demux;
 use crate::session::spans::nonzero;
 use crate::session::wire;
-
-/// While reconnecting a connect is given up after this.
-const RECONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl Task {
     /// Begins to connect.
@@ -128,32 +124,22 @@ impl Task {
     }
 
     pub(super) fn connect(&mut self, url: Url) {
-        let timeout = match self.backoff.was_up() {
-            true => RECONNECT_TIMEOUT.min(nonzero(self.config.server.response_timeout)),
-            false => nonzero(self.config.server.response_timeout),
-        };
-        // A public server may not send us into the private network.
-        let named = self.config.server.url.host();
-        let redirected = !url.host().eq_ignore_ascii_case(named);
-        let public = self.first_peer.is_some_and(is_public);
-        let reach = if redirected && public {
-            Reach::PublicOnly
-        } else {
-            Reach::Any
-        };
         gst::debug!(CAT, "connecting to {} port {}", url.host(), url.port());
+        let server = &self.config.server;
+        let target = server.target(
+            url,
+            self.backoff.was_up(),
+            self.first_peer,
+            self.tls.clone(),
+        );
         if let Some(attempt) = &mut self.attempt {
             attempt.link = None;
-            // Only what is yet to be set up waits for its turn.
-            let set_up = attempt.client.state() != client::State::Init;
             attempt.connecting = Some(Connecting::start(
                 self.runtimes.io(),
                 Target {
-                    url,
-                    timeout,
-                    tls: self.tls.clone(),
-                    reach,
-                    permit: !set_up,
+                    // Only what is yet to be set up waits for its turn.
+                    permit: attempt.client.state() == client::State::Init,
+                    ..target
                 },
                 Demux::new(self.inputs.clock.clone()),
             ));
@@ -180,10 +166,9 @@ impl Task {
             }
             Err(error) => {
                 attempt.silent = !error.is_answer();
-                let kind = error.kind();
                 attempt
                     .client
-                    .handle_connect_failed(kind, error.to_string(), now);
+                    .handle_connect_failed(error.kind(), error.to_string(), now);
             }
         }
     }
