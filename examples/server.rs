@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 
 use gio::prelude::TlsCertificateExt;
 use gst::glib;
-use gst_rtsp::{RTSPAuthMethod, RTSPLowerTrans};
+use gst_rtsp::{RTSPAuthMethod, RTSPLowerTrans, RTSPProfile};
 use gst_rtsp_server::prelude::*;
 use gst_rtsp_server::{
     RTSP_PERM_MEDIA_FACTORY_ACCESS, RTSP_PERM_MEDIA_FACTORY_CONSTRUCT,
@@ -23,7 +23,7 @@ type Error = Box<dyn std::error::Error>;
 const HELP: &str = "\
 usage: server [--address ADDRESS] [--port PORT] [--mount PATH] [--auth basic|digest USER:PASSWORD]
               [--tls CERTIFICATE KEY] [--client-ca CERTIFICATE]
-              [--protocols tcp,udp,mcast] [--multicast] [--multicast-iface NAME]
+              [--protocols tcp,udp,mcast] [--profiles avp,avpf,savp,savpf] [--multicast] [--multicast-iface NAME]
               [--size WIDTHxHEIGHT] [--fps N] [--bitrate KBIT] [--video h264|none]
               [--audio auto|aac|opus|pcmu|none] [--launch PIPELINE] [--record PIPELINE]
               [--backchannel PIPELINE]
@@ -31,6 +31,7 @@ usage: server [--address ADDRESS] [--port PORT] [--mount PATH] [--auth basic|dig
   --tls            RTSP over TLS; PEM files
   --client-ca      clients show a certificate of this issuer
   --multicast      multicast only, the same as --protocols mcast
+  --profiles       the strongest is described; savp and savpf are SRTP
   --launch         payloaders named pay0, pay1, … instead of the test streams
   --record         nothing is served: what clients ANNOUNCE goes to depayloaders (or decodebins)
                    named depay0, depay1, …
@@ -45,6 +46,7 @@ struct Options {
     tls: Option<(String, String)>,
     client_ca: Option<String>,
     protocols: RTSPLowerTrans,
+    profiles: RTSPProfile,
     multicast_iface: Option<String>,
     width: u32,
     height: u32,
@@ -90,6 +92,7 @@ fn main() -> Result<(), Error> {
         factory.set_shared(options.backchannel.is_none());
     }
     factory.set_protocols(options.protocols);
+    factory.set_profiles(options.profiles);
     if options.protocols.contains(RTSPLowerTrans::UDP_MCAST) {
         factory.set_address_pool(Some(&multicast_pool()?));
         factory.set_multicast_iface(options.multicast_iface.as_deref());
@@ -154,6 +157,7 @@ fn options() -> Result<Option<Options>, Error> {
         tls: None,
         client_ca: None,
         protocols: RTSPLowerTrans::TCP | RTSPLowerTrans::UDP,
+        profiles: RTSPProfile::AVP,
         multicast_iface: None,
         width: 1280,
         height: 720,
@@ -173,6 +177,7 @@ fn options() -> Result<Option<Options>, Error> {
             "--port" => options.port = value()?.parse()?,
             "--mount" => options.mount = format!("/{}", value()?.trim_start_matches('/')),
             "--protocols" => options.protocols = protocols(&value()?)?,
+            "--profiles" => options.profiles = profiles(&value()?)?,
             "--multicast" => options.protocols = RTSPLowerTrans::UDP_MCAST,
             "--multicast-iface" => options.multicast_iface = Some(value()?),
             "--fps" => options.fps = value()?.parse()?,
@@ -215,6 +220,20 @@ fn protocols(list: &str) -> Result<RTSPLowerTrans, Error> {
                     "udp" => RTSPLowerTrans::UDP,
                     "mcast" => RTSPLowerTrans::UDP_MCAST,
                     other => return Err(format!("unknown protocol: {other}").into()),
+                })
+        })
+}
+
+fn profiles(list: &str) -> Result<RTSPProfile, Error> {
+    list.split(',')
+        .try_fold(RTSPProfile::empty(), |flags, name| {
+            Ok(flags
+                | match name {
+                    "avp" => RTSPProfile::AVP,
+                    "avpf" => RTSPProfile::AVPF,
+                    "savp" => RTSPProfile::SAVP,
+                    "savpf" => RTSPProfile::SAVPF,
+                    other => return Err(format!("unknown profile: {other}").into()),
                 })
         })
 }

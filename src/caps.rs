@@ -4,6 +4,7 @@
 //! `rtspsrc` set, since depayloaders and the jitter buffer look for them.
 
 mod announce;
+mod keys;
 mod names;
 
 use std::collections::HashSet;
@@ -17,6 +18,7 @@ use crate::rtsp::sdp::{self, Attribute, Media, RtpMap, Session};
 use names::NAMES;
 
 pub use announce::{Announced, announced};
+pub use keys::keys;
 
 /// Encodings that accompany a media and get no pad of their own.
 const AUXILIARY: &[&str] = &[
@@ -109,12 +111,8 @@ pub fn pad_payload_types(media: &Media) -> Vec<u8> {
 pub fn payload_caps(session: &Session, media: &Media, payload_type: u8) -> Option<gst::Caps> {
     let map = media.rtpmap(payload_type)?;
     let clock_rate = i32::try_from(map.clock_rate).ok()?;
-    let secure = media.proto.is_some_and(|proto| proto.profile.is_secure());
-    let mut s = gst::Structure::new_empty(if secure {
-        "application/x-srtp"
-    } else {
-        "application/x-rtp"
-    });
+    // Of a secured media too: its packets come out in clear.
+    let mut s = gst::Structure::new_empty("application/x-rtp");
     let encoding_name = map.encoding_name.to_ascii_uppercase();
     if encoding_name == "X-WMS-RTX" {
         // Retransmissions of Windows Media Services, which are no media ([MS-RTSP]).

@@ -134,13 +134,14 @@ fn built_plugin() -> Option<PathBuf> {
     candidates.into_iter().find(|file| file.exists())
 }
 
-/// Arguments of the load server: `bitrate fps key_ratio audio silent tls tunnel`.
+/// Arguments of the load server: `bitrate fps key_ratio audio secured silent tls tunnel`.
 pub fn server_args(config: &load_server::Config) -> Vec<String> {
     vec![
         config.bitrate.to_string(),
         config.fps.to_string(),
         config.key_ratio.to_string(),
         config.audio.to_string(),
+        config.secured.to_string(),
         config.silent.to_string(),
         config.tls.to_string(),
         config.tunnel.to_string(),
@@ -148,14 +149,15 @@ pub fn server_args(config: &load_server::Config) -> Vec<String> {
 }
 
 fn server(args: &[String]) -> Result<(), Error> {
-    let [bitrate, fps, key_ratio, audio, silent, tls, tunnel] = args else {
-        return Err("load-server BITRATE FPS KEY-RATIO AUDIO SILENT TLS TUNNEL".into());
+    let [bitrate, fps, key_ratio, audio, secured, silent, tls, tunnel] = args else {
+        return Err("load-server BITRATE FPS KEY-RATIO AUDIO SECURED SILENT TLS TUNNEL".into());
     };
     Ok(load_server::run(load_server::Config {
         bitrate: bitrate.parse()?,
         fps: fps.parse()?,
         key_ratio: key_ratio.parse()?,
         audio: audio.parse()?,
+        secured: secured.parse()?,
         silent: silent.parse()?,
         tls: tls.parse()?,
         tunnel: tunnel.parse()?,

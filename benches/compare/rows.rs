@@ -35,6 +35,7 @@ fn load(mbit: u64, fps: u32, key_ratio: u32, audio: bool) -> load_server::Config
         fps,
         key_ratio,
         audio,
+        secured: false,
         silent: false,
         tls: false,
         tunnel: false,
@@ -126,7 +127,18 @@ pub fn rows() -> Vec<Row> {
         name: "threads-blocking",
         ..pairs.clone()
     };
+    let secured = Row {
+        name: "tcp-1x20-srtp",
+        load: load_server::Config {
+            secured: true,
+            ..load(20, 30, 5, false)
+        },
+        targets: vec![Cpu(0.5)],
+        ..one_20.clone()
+    };
     vec![
+        udp("udp-1x20-srtp", secured.clone(), &[Cpu(0.5)]),
+        secured,
         parse(one_20.clone(), "tcp-1x20-parse"),
         parse(one_200.clone(), "tcp-1x200-parse"),
         parse(fifty.clone(), "tcp-50x2-parse"),

@@ -124,6 +124,7 @@ fn row(sources: u32, latency: u32, silent: bool) -> Row {
         fps: 30,
         key_ratio: 5,
         audio: false,
+        secured: false,
         silent,
         tls: false,
         tunnel: false,

@@ -206,6 +206,10 @@ impl Connection {
             return Ok(None);
         }
         let ssrc = (self.number as u32) << 4 | track as u32 | 0x1000_0000;
+        let profile = match self.program.keys {
+            Some(_) => "RTP/SAVP",
+            None => "RTP/AVP",
+        };
         for alternative in offer.split(',') {
             let field = |name: &str| {
                 let value = alternative
@@ -219,7 +223,7 @@ impl Connection {
                 };
                 let next = channel + 1;
                 let reply =
-                    format!("RTP/AVP/TCP;unicast;interleaved={channel}-{next};ssrc={ssrc:08X}");
+                    format!("{profile}/TCP;unicast;interleaved={channel}-{next};ssrc={ssrc:08X}");
                 (Path::Interleaved { channel }, reply)
             } else if let Some(port) = field("client_port") {
                 let to = self.stream.peer_addr()?.ip();
@@ -227,7 +231,7 @@ impl Connection {
                 let (a, b) = (rtp.local_addr()?.port(), rtcp.local_addr()?.port());
                 let next = port + 1;
                 let reply = format!(
-                    "RTP/AVP;unicast;client_port={port}-{next};server_port={a}-{b};ssrc={ssrc:08X}"
+                    "{profile};unicast;client_port={port}-{next};server_port={a}-{b};ssrc={ssrc:08X}"
                 );
                 (Path::Udp { rtp, rtcp }, reply)
             } else {

@@ -5,6 +5,8 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use gstrtsp2::rtp::srtp::{Keys, MasterKey, Outbound, Suite};
+use gstrtsp2::rtsp::mikey;
 use nix::sys::socket::{MsgFlags, MultiHeaders, sendmmsg};
 
 use super::Config;
@@ -50,6 +52,7 @@ impl Track {
 pub struct Program {
     pub tracks: Vec<Track>,
     pub sdp: String,
+    pub keys: Option<Keys>,
 }
 
 impl Program {
@@ -82,8 +85,27 @@ impl Program {
             });
             sdp += "m=audio 0 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=control:stream=1\r\n";
         }
-        Self { tracks, sdp }
+        let keys = config.secured.then(keys);
+        if let Some(keys) = &keys {
+            let fresh = mikey::Fresh {
+                bundle: 1,
+                rand: [1; 16],
+                ntp: 0,
+            };
+            let line = base64(&mikey::write(keys, &fresh));
+            sdp = sdp.replace("RTP/AVP", "RTP/SAVP").replace(
+                "a=control:stream",
+                &format!("a=key-mgmt:mikey {line}\r\na=control:stream"),
+            );
+        }
+        Self { tracks, sdp, keys }
     }
+}
+
+fn keys() -> Keys {
+    let suite = Suite::AesCm128Sha1_80;
+    let master = MasterKey::new(suite, &[7; 30]).expect("of the suite's lengths");
+    Keys::new(suite, master)
 }
 
 /// The SPS and the PPS of the video, as `sprop-parameter-sets` has them (RFC 6184 §8.1).
@@ -108,6 +130,7 @@ pub struct Stream {
     index: u64,
     sent: (u32, u32),
     next_report: Duration,
+    srtp: Option<Outbound>,
 }
 
 /// What one burst put on the wire.
@@ -119,6 +142,7 @@ pub struct Burst {
 impl Stream {
     pub fn new(program: Arc<Program>, track: usize, path: Path, ssrc: u32) -> Self {
         let next_report = Duration::from_millis(500);
+        let srtp = program.keys.clone().and_then(Outbound::new);
         Self {
             program,
             track,
@@ -128,6 +152,7 @@ impl Stream {
             index: 0,
             sent: (0, 0),
             next_report,
+            srtp,
         }
     }
 
@@ -164,7 +189,22 @@ impl Stream {
             self.seq = self.seq.wrapping_add(1);
         }
         let bytes = unit.media_bytes();
-        if let Path::Udp { rtp, .. } = &self.path {
+        if let Some(srtp) = &mut self.srtp {
+            let clear = wire.split_off(from);
+            for slot in &unit.slots {
+                let mut packet = clear[slot.start..slot.end].to_vec();
+                srtp.rtp(&mut packet)
+                    .map_err(|e| std::io::Error::other(format!("{e:?}")))?;
+                match &self.path {
+                    Path::Interleaved { channel } => {
+                        wire.extend_from_slice(&[b'$', *channel]);
+                        wire.extend_from_slice(&(packet.len() as u16).to_be_bytes());
+                        wire.extend_from_slice(&packet);
+                    }
+                    Path::Udp { rtp, .. } => send_all(rtp, &[&packet])?,
+                }
+            }
+        } else if let Path::Udp { rtp, .. } = &self.path {
             let packets: Vec<_> = unit
                 .slots
                 .iter()
@@ -188,7 +228,7 @@ impl Stream {
     }
 
     /// A sender report with a CNAME (RFC 3550 §6.4.1), for the unit that was just sent.
-    fn report(&self, wire: &mut Vec<u8>) -> std::io::Result<()> {
+    fn report(&mut self, wire: &mut Vec<u8>) -> std::io::Result<()> {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
@@ -209,6 +249,10 @@ impl Stream {
         report.extend_from_slice(&[0x81, 202, 0, 3]);
         report.extend_from_slice(&self.ssrc.to_be_bytes());
         report.extend_from_slice(&[1, 4, b'l', b'o', b'a', b'd', 0, 0]);
+        if let Some(srtp) = &mut self.srtp {
+            srtp.rtcp(&mut report)
+                .map_err(|e| std::io::Error::other(format!("{e:?}")))?;
+        }
         match &self.path {
             Path::Interleaved { channel } => {
                 wire.extend_from_slice(&[b'$', channel + 1]);

@@ -1,7 +1,7 @@
 //! An RTSP server that loads a client: one presentation of synthetic H.264, and PCMU if asked,
 //! for as many sessions as connect, over TCP interleaved or unicast UDP as the client asks.
 //!
-//! It shares no code with the library, and its own cost is small: packets are made once, a burst is
+//! It shares no code with the library but SRTP, and its own cost is small: packets are made once, a burst is
 //! one `write` over TCP and a few `sendmmsg` over UDP.
 
 mod connection;
@@ -31,6 +31,8 @@ pub struct Config {
     pub key_ratio: u32,
     /// A PCMU stream of 64 kbit/s beside the video.
     pub audio: bool,
+    /// RTP/SAVP, AES-128-CM with tags of 80 bits.
+    pub secured: bool,
     /// Accept connections and never answer.
     pub silent: bool,
     /// RTSP over TLS, with a certificate of its own making.

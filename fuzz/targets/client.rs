@@ -12,10 +12,12 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use fuzz::rtsp::client::{Client, Config, ErrorKind, Event, Output, Review, Reviewed};
+use fuzz::rtp::srtp::{Keys, MasterKey, Suite};
+use fuzz::rtsp::client::{Client, Config, ErrorKind, Event, Output, OwnKeys, Review, Reviewed};
 use fuzz::rtsp::framing::{Decoder, Step};
 use fuzz::rtsp::message::Version;
 use fuzz::rtsp::message::{Message, Method, Request};
+use fuzz::rtsp::mikey::Fresh;
 use fuzz::rtsp::parse::parse_head;
 use fuzz::rtsp::transport::{LowerTransport, Offer};
 use fuzz::rtsp::url::{Credentials, Url};
@@ -88,6 +90,18 @@ impl Peer {
             Event::Described { sdp, .. } => {
                 let all: Vec<_> = sdp.media.iter().map(|media| media.index).collect();
                 self.client.select(&all, self.now);
+            }
+            Event::NeedKeys { media, .. } => {
+                let material = [7; 30];
+                let suite = Suite::AesCm128Sha1_80;
+                let master = MasterKey::new(suite, &material).expect("of that length");
+                let fresh = Fresh {
+                    bundle: 1,
+                    rand: [2; 16],
+                    ntp: 3,
+                };
+                let own = OwnKeys::new(Keys::new(suite, master), &fresh);
+                self.client.set_keys(*media, Some(own), self.now);
             }
             Event::NeedOffer {
                 media,

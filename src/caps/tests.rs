@@ -194,7 +194,7 @@ fn attributes_become_fields() {
     );
     assert_caps(
         &caps,
-        "application/x-srtp, media=video, payload=26, clock-rate=90000, encoding-name=JPEG, a-tool=(string)m, a-mediaclk=(string)\"direct=0\", a-ts-refclk=(string)local, rid-hi=(string)send, rid-lo=(string)<send, \"pt=96\", \"max-width=10\">, extmap-1=(string)urn:x, extmap-2=(string)<recvonly, urn:y, \"foo bar\">, ssrc-1234-cname=(string)\"abc def\"",
+        "application/x-rtp, media=video, payload=26, clock-rate=90000, encoding-name=JPEG, a-tool=(string)m, a-mediaclk=(string)\"direct=0\", a-ts-refclk=(string)local, rid-hi=(string)send, rid-lo=(string)<send, \"pt=96\", \"max-width=10\">, extmap-1=(string)urn:x, extmap-2=(string)<recvonly, urn:y, \"foo bar\">, ssrc-1234-cname=(string)\"abc def\"",
     );
 }
 

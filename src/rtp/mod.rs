@@ -36,6 +36,7 @@ pub mod sender;
 mod sender_report;
 pub mod seq;
 mod source;
+pub mod srtp;
 pub mod stats;
 pub mod sync;
 mod timeline;

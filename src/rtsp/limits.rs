@@ -150,6 +150,20 @@ pub const HTTP_FIELDS: usize = 64;
 pub const POSTS_PER_MINUTE: u32 = 20;
 /// A message of a WebSocket, in bytes, however many frames it has.
 pub const WEBSOCKET_MESSAGE: usize = 1024 * 1024;
+/// Master keys of one direction of a stream (their MKIs tell them apart).
+pub const SRTP_KEYS: usize = 8;
+/// Sources of a secured stream whose packet indices are kept; only who has the key can make one.
+pub const SRTP_SOURCES: usize = 32;
+/// Sources of ours under one key; none of them may be forgotten.
+pub const SRTP_OWN_SOURCES: usize = 256;
+/// A master key identifier, in bytes (RFC 4568 §6.1).
+pub const MKI: usize = 128;
+/// A MIKEY message, in bytes; real ones have some hundred.
+pub const MIKEY: usize = 8 * 1024;
+/// Payloads of a MIKEY message, and parameters or keys within one.
+pub const MIKEY_PAYLOADS: usize = 64;
+/// `a=crypto` and `a=key-mgmt` lines of a section that are looked at.
+pub const KEY_LINES: usize = 16;
 /// Bytes that TLS takes before the socket has taken them: more records than one write makes.
 pub const TLS_UNSENT: usize = 32 * 1024;
 /// TLS sessions that an element can resume (each new server of a redirect adds some).

@@ -17,6 +17,7 @@ pub mod framing;
 pub mod limits;
 pub mod media_properties;
 pub mod message;
+pub mod mikey;
 pub mod parse;
 pub mod range;
 pub mod rtp_info;

@@ -7,6 +7,7 @@ use gst_rtsp::RTSPProfile;
 use once_cell::sync::Lazy;
 
 use super::refclk::PublishClockMode;
+use crate::rtsp::transport::Profile;
 use crate::session::{NtpTimeSource, PublishConfig};
 use crate::settings::{self, Common, value_of};
 
@@ -138,15 +139,24 @@ impl Settings {
     pub fn config(&self) -> Result<PublishConfig, String> {
         let mut server = self.common.server()?;
         server.http.post_length = POST_LENGTH;
-        let feedback = self.profiles.contains(RTSPProfile::AVPF);
-        if !feedback && !self.profiles.contains(RTSPProfile::AVP) {
-            return Err("`profiles` leaves none that works yet; allow one of avp, avpf".into());
-        }
+        // The strongest that is allowed: clear media never takes the place of encrypted media.
+        let profiles = [
+            (RTSPProfile::SAVPF, Profile::Savpf),
+            (RTSPProfile::SAVP, Profile::Savp),
+            (RTSPProfile::AVPF, Profile::Avpf),
+            (RTSPProfile::AVP, Profile::Avp),
+        ];
+        let mut allowed = profiles
+            .iter()
+            .filter(|(flag, _)| self.profiles.contains(*flag));
+        let Some((_, profile)) = allowed.next() else {
+            return Err("`profiles` leaves none; allow one of avp, avpf, savp, savpf".into());
+        };
         Ok(PublishConfig {
             server,
             max_queue_time: self.max_queue_time(),
             rtx_time: Duration::from_millis(self.rtx_time.into()),
-            feedback,
+            profile: *profile,
             rtcp: self.common.do_rtcp,
             ntp_time_source: self.ntp_time_source,
         })
@@ -162,12 +172,12 @@ pub(super) static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
     let own = vec![
         Flags::builder::<RTSPProfile>("profiles")
             .nick("Profiles")
-            .blurb("Allowed RTSP profiles; with avpf, feedback and retransmission are announced")
+            .blurb("Allowed RTSP profiles; the strongest counts. With savp and savpf media is encrypted; with avpf and savpf feedback and retransmission are announced")
             .default_value(d.profiles)
             .build(),
         UInt::builder("rtx-time")
             .nick("Retransmission buffer in ms")
-            .blurb("Amount of ms to buffer for retransmission (0 = no retransmission); needs avpf in `profiles`")
+            .blurb("Amount of ms to buffer for retransmission (0 = no retransmission); needs avpf or savpf in `profiles`")
             .default_value(d.rtx_time)
             .build(),
         UInt::builder("mtu")
@@ -273,13 +283,20 @@ mod tests {
     }
 
     #[test]
-    fn srtp_alone_is_refused() {
+    fn the_strongest_profile_that_is_allowed_is_announced() {
         let mut settings = Settings::default();
         settings.common.set_location(Some("rtsp://h/p")).unwrap();
-        assert!(settings.config().is_ok_and(|config| !config.feedback));
-        settings.profiles = RTSPProfile::AVPF;
-        assert!(settings.config().is_ok_and(|config| config.feedback));
-        settings.profiles = RTSPProfile::SAVP;
+        let all = RTSPProfile::AVP | RTSPProfile::AVPF | RTSPProfile::SAVP | RTSPProfile::SAVPF;
+        for (allowed, profile) in [
+            (RTSPProfile::AVP, Profile::Avp),
+            (RTSPProfile::AVP | RTSPProfile::AVPF, Profile::Avpf),
+            (RTSPProfile::AVPF | RTSPProfile::SAVP, Profile::Savp),
+            (all, Profile::Savpf),
+        ] {
+            settings.profiles = allowed;
+            assert_eq!(settings.config().unwrap().profile, profile);
+        }
+        settings.profiles = RTSPProfile::empty();
         assert!(settings.config().unwrap_err().contains("profiles"));
     }
 }

@@ -10,6 +10,8 @@ use once_cell::sync::Lazy;
 use super::backchannel::{self, Feeder, Run};
 use super::properties::{Change, PROPERTIES, Settings};
 use super::{pads, parameters};
+use crate::rtp::srtp::Limit;
+use crate::rtsp::client::KeyUse;
 use crate::rtsp::url::redact;
 use crate::session::{
     CAT, CertificateHost, Ending, ForeignQueue, Host, Predecessor, Review, Reviewed, Session,
@@ -218,8 +220,24 @@ impl ObjectImpl for RtspSrc2 {
 
     fn signals() -> &'static [glib::subclass::Signal] {
         static SIGNALS: Lazy<Vec<glib::subclass::Signal>> = Lazy::new(|| {
+            let keys = |name| {
+                glib::subclass::Signal::builder(name)
+                    .param_types([u32::static_type()])
+                    .return_type::<gst::Caps>()
+                    .build()
+            };
+            let limit = |name| {
+                glib::subclass::Signal::builder(name)
+                    .param_types([u32::static_type()])
+                    .run_last()
+                    .build()
+            };
             let own = [
                 settings::accept_certificate(),
+                keys("request-rtp-key"),
+                keys("request-rtcp-key"),
+                limit("soft-limit"),
+                limit("hard-limit"),
                 glib::subclass::Signal::builder("select-stream")
                     .param_types([u32::static_type(), gst::Caps::static_type()])
                     .return_type::<bool>()
@@ -434,6 +452,25 @@ impl Host for ElementHost {
     fn remove_pad(&self, pad: &gst::Pad) {
         if let Some(element) = self.element.upgrade() {
             pads::remove(element.upcast_ref(), pad);
+        }
+    }
+
+    fn media_keys(&self, index: u32, usage: KeyUse) -> Option<gst::Caps> {
+        let signal = match usage {
+            KeyUse::Own => "request-rtcp-key",
+            KeyUse::Both => "request-rtp-key",
+        };
+        let element = self.element.upgrade()?;
+        element.emit_by_name::<Option<gst::Caps>>(signal, &[&index])
+    }
+
+    fn key_limit(&self, index: u32, limit: Limit) {
+        let signal = match limit {
+            Limit::Soft => "soft-limit",
+            Limit::Hard => "hard-limit",
+        };
+        if let Some(element) = self.element.upgrade() {
+            element.emit_by_name::<()>(signal, &[&index]);
         }
     }
 

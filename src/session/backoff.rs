@@ -158,7 +158,7 @@ impl Backoff {
             Connect | Timeout | Busy | ServerError | SessionLost | ServerTeardown => true,
             // What was there once will be there again.
             NotFound | NotAuthorized | Forbidden | Certificate | Protocol | Settings
-            | NoTransport | WrongType | Unsupported | Redirect => self.was_up,
+            | NoTransport | WrongType | Unsupported | Redirect | Keys => self.was_up,
         }
     }
 }

@@ -104,6 +104,10 @@ pub struct Config {
     pub backchannel: bool,
     /// Control attributes are appended to the base URL, never resolved.
     pub append_control: bool,
+    /// Keys in `a=crypto` are taken from a connection without TLS.
+    pub allow_clear_keys: bool,
+    /// The keys of secured media are made here, for both directions.
+    pub client_keys: bool,
     /// A lost connection of a UDP session is opened again.
     pub udp_reconnect: bool,
     /// A UDP session without a packet for this long tries TCP; zero never does.

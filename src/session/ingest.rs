@@ -19,6 +19,7 @@ use crate::caps::PlayFields;
 use crate::net::tcp::Payload;
 use crate::rtp::packet::RtpPacket;
 use crate::rtp::rtcp::{self, Rtcp};
+use crate::rtp::srtp::{Inbound, Limit, Refused};
 use crate::rtp::stats::Nanos;
 use crate::rtp::sync::{SyncEvent, Synchronizer};
 use crate::rtp::{self, Anchor, Event, Output, Receiver};
@@ -41,6 +42,8 @@ pub(super) enum Fact {
     Rtcp { stream: usize, packet: Vec<u8> },
     /// Missing packets that a retransmission may still bring.
     Nack { stream: usize, seqs: Vec<u16> },
+    /// A key is near its end, or at it.
+    KeyLimit { stream: usize, limit: Limit },
     /// The queue was full: packets were dropped.
     Overflow { stream: usize },
 }
@@ -48,6 +51,8 @@ pub(super) enum Fact {
 pub(super) struct Settings {
     pub index: usize,
     pub encoding: Encoding,
+    /// Of a stream that is secured.
+    pub srtp: Option<Inbound>,
     pub timing: TimingConfig,
     pub clock: ClockReader,
     /// The clock that the description names, if it is to be followed.
@@ -178,8 +183,12 @@ impl Ingest {
             if !self.settings.rtcp_mux {
                 self.shared.rtcp_among_media.store(true, Relaxed);
             }
-            self.rtcp(packet.as_ref(), arrival);
-        } else if let Some(early) = &mut self.early {
+            return self.rtcp(packet.as_ref(), arrival);
+        }
+        let Some(packet) = self.opened(packet, Inbound::rtp) else {
+            return;
+        };
+        if let Some(early) = &mut self.early {
             let bytes = packet.as_ref().len();
             let cost = bytes.saturating_add(limits::PACKET_COST);
             self.early_bytes = self.early_bytes.saturating_add(cost);
@@ -189,6 +198,35 @@ impl Ingest {
         } else {
             self.rtp(packet, arrival);
         }
+    }
+
+    /// The packet in clear; nothing if its stream is secured and it is not protected as it should
+    /// be, which is counted. It is decrypted where it will be pushed.
+    fn opened(
+        &mut self,
+        packet: Payload,
+        open: fn(&mut Inbound, &mut Vec<u8>) -> Result<(), Refused>,
+    ) -> Option<Payload> {
+        let Some(srtp) = &mut self.settings.srtp else {
+            return Some(packet);
+        };
+        let mut packet = match packet {
+            Payload::Copied(packet) => packet,
+            Payload::Shared(packet) => packet.to_vec(),
+        };
+        let result = open(srtp, &mut packet);
+        let limit = srtp.take_limit();
+        if let Some(limit) = limit {
+            let stream = self.settings.index;
+            self.tell(Fact::KeyLimit { stream, limit });
+        }
+        let counter = match result {
+            Ok(()) => return Some(Payload::Copied(packet)),
+            Err(Refused::Replay) => &self.shared.replayed,
+            Err(_) => &self.shared.unauthentic,
+        };
+        counter.fetch_add(1, Relaxed);
+        None
     }
 
     /// Reports stay behind the media that they are about: a BYE before it would
@@ -236,7 +274,17 @@ impl Ingest {
         self.receiver.handle_rtp(packet, arrival, &mut self.outputs);
     }
 
+    /// A compound of reports, as it came.
     pub fn rtcp(&mut self, packet: &[u8], arrival: Nanos) {
+        if self.settings.srtp.is_none() {
+            return self.report(packet, arrival);
+        }
+        if let Some(packet) = self.opened(Payload::Copied(packet.to_vec()), Inbound::rtcp) {
+            self.report(packet.as_ref(), arrival);
+        }
+    }
+
+    fn report(&mut self, packet: &[u8], arrival: Nanos) {
         self.seen = true;
         if self.is_early(packet, arrival) {
             return;
@@ -360,7 +408,7 @@ impl Ingest {
         self.clock_due = 0;
         for (packet, arrival) in self.early.take().unwrap_or_default() {
             match rtcp::is_rtcp(packet.as_ref()) {
-                true => self.rtcp(packet.as_ref(), arrival),
+                true => self.report(packet.as_ref(), arrival),
                 false => self.rtp(packet, arrival),
             }
         }

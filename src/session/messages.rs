@@ -29,6 +29,7 @@ pub(super) fn error_message(
         ErrorKind::Busy => build!(gst::ResourceError::Busy),
         ErrorKind::Settings | ErrorKind::NoTransport => build!(gst::ResourceError::Settings),
         ErrorKind::WrongType => build!(gst::StreamError::WrongType),
+        ErrorKind::Keys => build!(gst::StreamError::DecryptNokey),
         ErrorKind::Unsupported => build!(gst::StreamError::CodecNotFound),
         ErrorKind::Timeout | ErrorKind::SessionLost | ErrorKind::ServerTeardown => {
             match publishes(element) {

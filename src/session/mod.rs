@@ -24,6 +24,7 @@ mod foreign;
 mod handover;
 mod ingest;
 mod keyframe;
+mod keys;
 mod link;
 mod lock;
 mod media;
@@ -66,6 +67,8 @@ pub use publish::{
 };
 pub use timing::{NtpTimeSource, TimingConfig};
 
+use crate::rtp::srtp::Limit;
+use crate::rtsp::client::KeyUse;
 pub use crate::rtsp::client::{Review, Reviewed};
 use crate::rtsp::limits;
 use crate::rtsp::url::Credentials;
@@ -102,6 +105,11 @@ pub trait Host: CertificateHost {
     fn remove_pad(&self, pad: &gst::Pad);
     /// Whether the application wants the media with this index.
     fn select_stream(&self, index: u32, caps: &gst::Caps) -> bool;
+    /// Keys of the application for the media with this index, if it has some: for what both sides
+    /// send, or for what we send.
+    fn media_keys(&self, index: u32, usage: KeyUse) -> Option<gst::Caps>;
+    /// A key of the media is near its end, or at it.
+    fn key_limit(&self, index: u32, limit: Limit);
     /// Whether somebody wants to be asked. Runs no code of the application, and is called
     /// wherever something is to be reviewed.
     fn reviews(&self, what: &Review) -> bool;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::delivery::Delivery;
 use super::lock::lock;
+use crate::rtp::srtp::Suite;
 use crate::rtp::stats::{Nanos, Reception};
 use crate::rtp::sync::{Offset, Synchronizer};
 
@@ -29,6 +30,12 @@ pub(super) struct Shared {
     pub(super) last_pts: AtomicU64,
     /// Packets that were dropped since the element was paused.
     pub paused_drops: AtomicU64,
+    /// How the media is encrypted.
+    suite: Mutex<Option<Suite>>,
+    /// Packets of a secured stream that its keys did not protect.
+    pub unauthentic: AtomicU64,
+    /// Packets of a secured stream that came a second time.
+    pub replayed: AtomicU64,
     /// RTCP came on the channel of the media without having been agreed.
     pub rtcp_among_media: AtomicBool,
 }
@@ -56,6 +63,9 @@ impl Shared {
             drop_on_latency: AtomicBool::new(false),
             last_pts: AtomicU64::new(0),
             paused_drops: AtomicU64::new(0),
+            suite: Mutex::new(None),
+            unauthentic: AtomicU64::new(0),
+            replayed: AtomicU64::new(0),
             rtcp_among_media: AtomicBool::new(false),
         };
         shared.set_latency(latency);
@@ -80,6 +90,14 @@ impl Shared {
         receptions.current = Reception::default();
         self.last_rtp.store(0, Release);
         self.offset_pending.store(false, Release);
+    }
+
+    pub fn set_suite(&self, suite: Option<Suite>) {
+        *lock(&self.suite) = suite;
+    }
+
+    pub fn suite(&self) -> Option<Suite> {
+        *lock(&self.suite)
     }
 
     /// The last presentation time that was handed over.

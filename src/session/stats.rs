@@ -11,6 +11,7 @@ use super::lock::lock;
 use super::shared::Shared;
 use super::spans::nanos;
 use super::watchdog::monotonic;
+use crate::rtp::srtp::Suite;
 use crate::rtsp::transport::LowerTransport;
 use crate::rtsp::url::Url;
 
@@ -188,6 +189,12 @@ impl Snapshot {
             .field("discarded-invalid", discarded.invalid)
             .field("discarded-payload-type", discarded.payload_type)
             .field("discarded-source", discarded.source)
+            .field_if_some("srtp", stream.shared.suite().map(Suite::name))
+            .field(
+                "discarded-unauthentic",
+                stream.shared.unauthentic.load(Relaxed),
+            )
+            .field("discarded-replayed", stream.shared.replayed.load(Relaxed))
             .field("discarded-sequence", discarded.sequence)
             .field("resyncs", reception.resyncs)
             .field("dropped", stream.shared.delivery.dropped())

@@ -13,6 +13,7 @@ use super::{CAT, Host};
 use crate::caps::PlayFields;
 use crate::rtp::feedback::KeyUnits;
 use crate::rtp::report::Reporter;
+use crate::rtp::srtp::Outbound;
 use crate::rtsp::client::Path;
 
 /// From READY→PAUSED to PAUSED→READY. What is still under way afterwards
@@ -78,6 +79,8 @@ pub(super) struct StreamPath {
     pub granted: Path,
     pub udp: Option<UdpPath>,
     pub reporter: Reporter,
+    /// Protects the reports of a secured stream.
+    pub outbound: Option<Outbound>,
     pub key_units: KeyUnits,
     pub punch: Option<crate::net::punch::Schedule>,
     /// All payload types of the media, which a punching packet avoids.

@@ -109,9 +109,20 @@ fn queries_of_a_live_stream_are_answered() {
 }
 
 #[test]
-// The encoder makes one key frame by itself; each later one was asked for.
 fn force_key_unit_upstream_becomes_a_key_frame_of_the_server() {
-    if !have(&["x264enc"]) {
+    asks_for_a_key_frame(RTSPProfile::AVPF);
+}
+
+#[test]
+// The server reads what is encrypted with the key that SETUP told it.
+// covers: C-SRTP-11, B-SRTP-04
+fn a_key_frame_is_asked_for_in_srtcp_too() {
+    asks_for_a_key_frame(RTSPProfile::SAVPF);
+}
+
+/// The encoder makes one key frame by itself; each later one was asked for.
+fn asks_for_a_key_frame(profile: RTSPProfile) {
+    if !have(&["x264enc", "srtpdec"]) {
         return;
     }
     let launch = "videotestsrc is-live=true \
@@ -120,7 +131,7 @@ fn force_key_unit_upstream_becomes_a_key_frame_of_the_server() {
          option-string=scenecut=0 ! h264parse ! rtph264pay pt=96 \
          ! capsfilter name=pay0 caps=\"application/x-rtp,rtcp-fb-nack-pli=(boolean)true\"";
     let (keys, key_frames) = mpsc::channel();
-    let server = LocalServer::start(launch.to_owned(), RTSPProfile::AVPF, move |bin| {
+    let server = LocalServer::start(launch.to_owned(), profile, move |bin| {
         let keys = keys.clone();
         let pad = bin.by_name("encoder").unwrap().static_pad("src").unwrap();
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {

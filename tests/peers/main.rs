@@ -30,6 +30,7 @@ mod player;
 mod reconnect;
 mod record;
 mod roads;
+mod srtp;
 mod sync;
 mod tls;
 mod transports;

@@ -8,6 +8,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use gstrtsp2::rtp::srtp::{Keys, MasterKey, Outbound, Suite};
+use gstrtsp2::rtsp::mikey;
+
 use crate::packets::{self, Stream};
 use crate::script::{Line, Script, expand, hex, unescape};
 use crate::support::mini::{Request, Response, free_address, lock};
@@ -129,6 +134,7 @@ struct Connection {
     /// By SETUP.
     udp: Vec<Udp>,
     streams: Vec<Stream>,
+    srtp: Option<Outbound>,
 }
 
 type Outcome = Result<(), String>;
@@ -169,6 +175,7 @@ impl Connection {
             request: None,
             udp: Vec::new(),
             streams: Vec::new(),
+            srtp: None,
         }
     }
 
@@ -217,6 +224,8 @@ impl Connection {
                 self.streams.retain(|old| !same(old));
                 self.streams.push(new);
             }
+            // What follows is protected.
+            "srtp" => self.protect(line)?,
             // Another UDP pair for the last SETUP.
             "bind" => drop(self.variable("server_port")),
             "serve" => return self.serve(line),
@@ -266,7 +275,13 @@ impl Connection {
                     *word = self.expand(word);
                 }
                 for packet in packets::packets(&line) {
-                    self.packet(line.word(0), line.word(1), &packet)?;
+                    let mut packet = self.protected(line.word(1), &packet)?;
+                    if let Some(octet) = packet.get_mut(line.number("flip", u64::MAX) as usize) {
+                        *octet ^= 1;
+                    }
+                    for _ in 0..line.number("times", 1) {
+                        self.transmit(line.word(0), line.word(1), &packet)?;
+                    }
                 }
             }
             other => return Err(format!("no statement {other}")),
@@ -491,7 +506,44 @@ impl Connection {
         }
     }
 
+    /// `srtp KEY` with key and salt in base64, `srtp client` with those of the last request.
+    fn protect(&mut self, line: &Line) -> Outcome {
+        let keys = match line.word(1) {
+            "client" => {
+                let request = self.request.as_ref().ok_or("no request")?;
+                let header = request.header("KeyMgmt").ok_or("no KeyMgmt")?;
+                let data = header
+                    .split("data=\"")
+                    .nth(1)
+                    .and_then(|d| d.split('"').next());
+                let message = STANDARD.decode(data.unwrap_or_default());
+                let message = message.map_err(|error| error.to_string())?;
+                mikey::parse(&message).map_err(|error| error.to_string())?
+            }
+            key => srtp_keys(&self.expand(key)).ok_or("no key")?,
+        };
+        self.srtp = Some(Outbound::new(keys).ok_or("no key")?);
+        Ok(())
+    }
+
+    fn protected(&mut self, kind: &str, packet: &[u8]) -> Result<Vec<u8>, String> {
+        let mut packet = packet.to_vec();
+        if let Some(srtp) = &mut self.srtp {
+            let result = match kind {
+                "rtp" => srtp.rtp(&mut packet),
+                _ => srtp.rtcp(&mut packet),
+            };
+            result.map_err(|error| format!("{error:?}"))?;
+        }
+        Ok(packet)
+    }
+
     fn packet(&mut self, target: &str, kind: &str, packet: &[u8]) -> Outcome {
+        let packet = self.protected(kind, packet)?;
+        self.transmit(target, kind, &packet)
+    }
+
+    fn transmit(&mut self, target: &str, kind: &str, packet: &[u8]) -> Outcome {
         if let Some(channel) = target.strip_prefix('$') {
             let channel = channel.parse().map_err(|_| "no channel")?;
             self.write(&wire::frame(channel, packet));
@@ -532,6 +584,21 @@ impl Connection {
             value.unwrap_or_default()
         };
         Some(match name {
+            name if name.starts_with("mikey") => {
+                let (kind, key) = name.split_once(' ')?;
+                let fresh = mikey::Fresh {
+                    bundle: 1,
+                    rand: [2; 16],
+                    ntp: 3,
+                };
+                let mut message = mikey::write(&srtp_keys(key)?, &fresh).to_vec();
+                match kind {
+                    "mikey-padded" => message.extend([0; 15]),
+                    "mikey-cut" => message.truncate(60),
+                    _ => {}
+                }
+                STANDARD.encode(message)
+            }
             "cseq" => header("CSeq").unwrap_or_default(),
             "uri" => self.request.as_ref()?.uri.clone(),
             "address" => self.address.to_string(),
@@ -574,4 +641,11 @@ impl Connection {
             }
         })
     }
+}
+
+/// AES_CM_128_HMAC_SHA1_80 with key and salt in base64.
+fn srtp_keys(key: &str) -> Option<Keys> {
+    let suite = Suite::AesCm128Sha1_80;
+    let material = STANDARD.decode(key).ok()?;
+    Some(Keys::new(suite, MasterKey::new(suite, &material)?))
 }

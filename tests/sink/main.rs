@@ -33,6 +33,7 @@ mod refusals;
 mod resilience;
 mod roads;
 mod scripted;
+mod srtp;
 mod surface;
 mod sync;
 mod tls;

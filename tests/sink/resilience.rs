@@ -17,7 +17,17 @@ const QUICK: &str = "reconnect-initial-delay=50000000 reconnect-max-delay=500000
 #[test]
 // covers: P-PUB-11
 fn a_server_that_restarts_is_published_to_again() {
-    if !have(&["x264enc"]) {
+    is_published_to_again("avp");
+}
+
+#[test]
+// covers: P-PUB-11 P-SRTP-17
+fn a_server_that_restarts_gets_new_keys() {
+    is_published_to_again("savp");
+}
+
+fn is_published_to_again(profile: &str) {
+    if !have(&["x264enc", "srtpdec"]) {
         return;
     }
     let folder = Folder::new();
@@ -26,8 +36,9 @@ fn a_server_that_restarts_is_published_to_again() {
         "rtph264depay name=depay0 ! h264parse ! filesink location={}",
         file.display()
     );
-    let mut server = Server::start(&["--record", &launch]);
-    let publisher = Publisher::new(server.url(), QUICK, &[&h264(-1, true)]).play();
+    let mut server = Server::start(&["--record", &launch, "--profiles", profile]);
+    let settings = format!("{QUICK} profiles={profile}");
+    let publisher = Publisher::new(server.url(), &settings, &[&h264(-1, true)]).play();
     let size = || file.metadata().map_or(0, |file| file.len());
     wait_for("the recording grows", SOON, || size() > 20_000);
     server.kill();

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::describe::{Presentation, unusable};
 use super::error::{Error, ErrorKind, Phase};
+use super::keys::{Secured, key_mgmt};
 use super::pending::{Call, Purpose};
 use super::setup::Stream;
 use super::{Client, Intent, Step};
@@ -32,6 +33,11 @@ impl Client {
         }
         match checked(&sdp) {
             Ok(parsed) => {
+                let secured =
+                    |media: &sdp::Media| media.proto.is_some_and(|p| p.profile.is_secure());
+                if parsed.media.iter().any(secured) && !self.url.is_tls() {
+                    self.warn("the keys of encrypted media go over a connection without TLS: who reads it can read the media");
+                }
                 self.announcement = Some(Announcement {
                     text: sdp,
                     sdp: Arc::new(parsed),
@@ -83,8 +89,12 @@ impl Client {
         presentation.streams = sdp
             .media
             .iter()
-            .map(|media| Stream::new(media, &sdp, media.control()))
+            .map(|media| Stream {
+                secured: Secured::new(&sdp, media, &self.url, &self.config),
+                ..Stream::new(media, &sdp, media.control())
+            })
             .collect();
+        presentation.announced_keys = key_mgmt(&response.headers);
         self.presentation = Some(presentation);
         self.step = Step::Setup;
     }

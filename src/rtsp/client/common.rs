@@ -59,6 +59,11 @@ impl Presentation {
         for stream in &mut self.streams {
             if !matches!(stream.state, StreamState::Skipped) {
                 stream.state = StreamState::Waiting;
+                // What was protected with them counts from the start in the next session.
+                if let Some(secured) = &mut stream.secured {
+                    secured.asked = false;
+                    secured.own = None;
+                }
                 stream.sent = false;
                 stream.tried.clear();
                 stream.refused.clear();

@@ -6,9 +6,11 @@ use std::time::Instant;
 use super::common::Common;
 use super::error::{Error, ErrorKind, Phase};
 use super::event::{Event, Granted};
+use super::keys::Secured;
 use super::pending::{Call, Purpose};
 use super::setup::{Stream, StreamState};
 use super::{Client, Intent, Step};
+use crate::rtp::srtp::Keys;
 use crate::rtsp::message::{Headers, Method, Request, Response, Version};
 use crate::rtsp::sdp;
 use crate::rtsp::transport::LowerTransport;
@@ -32,6 +34,8 @@ pub(super) struct Presentation {
     pub fallback_used: bool,
     pub common: Common,
     pub first_error: Option<Error>,
+    /// What the answer to ANNOUNCE brought, in the order of the media that are secured.
+    pub announced_keys: Vec<Result<Keys, String>>,
 }
 
 impl Presentation {
@@ -46,6 +50,7 @@ impl Presentation {
             fallback_used: false,
             common: Common::Untried,
             first_error: None,
+            announced_keys: Vec::new(),
         }
     }
 
@@ -233,11 +238,12 @@ impl Client {
                 skipped.push((section.index, ErrorKind::Unsupported, why));
                 continue;
             }
-            let stream = Stream::new(
+            let mut stream = Stream::new(
                 section,
                 &presentation.sdp,
                 control.or_else(|| presentation.sdp.control().filter(|_| single)),
             );
+            stream.secured = Secured::new(&presentation.sdp, section, &self.url, &self.config);
             match presentation.stream_url(&stream, presentation.join) {
                 Some(url) => {
                     let parsed = Url::parse(&url);
@@ -255,6 +261,10 @@ impl Client {
             }
         }
         let url = presentation.base.clone();
+        let secured = presentation.streams.iter().any(|s| s.secured.is_some());
+        if secured && !self.url.is_tls() {
+            self.warn("the keys of encrypted media come over a connection without TLS: who reads it can read the media");
+        }
         if foreign {
             // Never connected to; the server knows what it means.
             self.quirk("control-url-of-another-host");
@@ -305,10 +315,6 @@ pub(super) fn unusable(media: &sdp::Media) -> Option<String> {
         return Some(why.clone());
     }
     match media.proto {
-        Some(proto) if proto.profile.is_secure() => Some(format!(
-            "{} media is encrypted ({}), which is not supported",
-            media.kind, proto.profile
-        )),
         Some(_) => None,
         None => Some(format!("{} media does not use RTP", media.kind)),
     }

@@ -42,6 +42,8 @@ pub enum ErrorKind {
     Redirect,
     /// None of the allowed transports was accepted.
     NoTransport,
+    /// The media is encrypted, and there are no keys that both sides accept.
+    Keys,
 }
 
 impl ErrorKind {
@@ -76,6 +78,7 @@ impl ErrorKind {
             ErrorKind::Forbidden => "this user has no right to that stream",
             ErrorKind::Busy => "the server has no room now, try again later",
             ErrorKind::NoTransport => "allow more transports",
+            ErrorKind::Keys => "the media is encrypted (SRTP), and its keys cannot be agreed on",
             ErrorKind::Timeout => "the server does not answer",
             ErrorKind::Settings => "the server does not accept what is asked for; check the URL",
             ErrorKind::ServerError => "the server has failed, its log may say why",
@@ -93,7 +96,7 @@ fn status_hint(status: u16, phase: Phase) -> Option<&'static str> {
         451 | 456..=458 => "the server refuses a parameter of the request",
         455 => "the server is not in the state for this",
         459 | 460 => "the server wants its streams controlled in another way",
-        463 => "the server wants to encrypt the media, which is not supported",
+        463 => "the server refuses the keys or the destination of the media",
         464..=466 | 470..=472 => "a proxy on the way has refused it",
         505 => "the server speaks neither RTSP 1.0 nor 2.0",
         551 => "the server lacks an option that is required",

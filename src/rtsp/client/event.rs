@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::error::Error;
+use super::keys::KeyUse;
+use crate::rtp::srtp::Keys;
 use crate::rtsp::media_properties::MediaProperties;
 use crate::rtsp::message::{Method, Request, Response};
 use crate::rtsp::range::Range;
@@ -59,6 +61,11 @@ pub enum Event {
     Described {
         sdp: Arc<sdp::Session>,
         base: String,
+    },
+    /// The media is secured. Answer with `set_keys`; `NeedOffer` follows.
+    NeedKeys {
+        media: usize,
+        usage: KeyUse,
     },
     /// Answer with `offer`. `channels` is a free pair for TCP.
     NeedOffer {
@@ -142,6 +149,9 @@ pub struct Granted {
     /// Only a hint (RFC 2326 §12.39): servers name wrong ones.
     pub ssrc: Option<u32>,
     pub path: Path,
+    /// Of what the server sends, if the media is secured. A server that is published to may give
+    /// none: then its reports cannot be read.
+    pub keys: Option<Keys>,
 }
 
 /// Where the media comes from, or goes to.

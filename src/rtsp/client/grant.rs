@@ -59,6 +59,10 @@ pub(super) fn judge(
             quirks.push("avp-granted-for-avpf");
             Profile::Avp
         }
+        (Profile::Savpf, Profile::Savp) => {
+            quirks.push("savp-granted-for-savpf");
+            Profile::Savp
+        }
         (asked, granted) => return Err(format!("{granted} was granted where {asked} was offered")),
     };
     let lower = if absent {
@@ -75,6 +79,7 @@ pub(super) fn judge(
         profile,
         ssrc: reply.ssrc,
         path,
+        keys: None,
     })
 }
 

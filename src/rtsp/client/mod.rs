@@ -21,6 +21,7 @@ mod error;
 mod event;
 mod grant;
 mod keepalive;
+mod keys;
 mod methods;
 mod pending;
 mod play;
@@ -41,6 +42,7 @@ use std::time::{Duration, Instant};
 
 pub use error::{Error, ErrorKind, Phase};
 pub use event::{Event, Granted, Output, Path, Review, Reviewed};
+pub use keys::{KeyUse, OwnKeys};
 
 use self::announce::Announcement;
 use self::describe::Presentation;
@@ -87,6 +89,10 @@ pub struct Config {
     pub blocksize: u32,
     /// Control attributes are appended to the base URL, whatever the server says to that.
     pub append_control: bool,
+    /// Keys in `a=crypto` are taken from a connection without TLS.
+    pub allow_clear_keys: bool,
+    /// This side makes the keys for both directions of secured media.
+    pub client_keys: bool,
     /// A lost connection of a UDP session is opened again; else the session is lost with it.
     pub udp_reconnect: bool,
     /// Where to start in a finite range, in nanoseconds.
@@ -121,6 +127,8 @@ impl Config {
             response_timeout: limits::RESPONSE_WAIT,
             blocksize: 0,
             append_control: false,
+            allow_clear_keys: false,
+            client_keys: false,
             udp_reconnect: true,
             start: None,
             previous_session: None,

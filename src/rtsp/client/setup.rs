@@ -8,9 +8,11 @@ use super::describe::{BACKCHANNEL, Presentation, cleanup};
 use super::error::{Error, ErrorKind, Phase};
 use super::event::{Event, Granted, Path};
 use super::grant::{Asked, Quirks, echoes_tcp, judge};
+use super::keys::{OwnKeys, Secured, key_mgmt};
 use super::pending::{Call, Purpose};
 use super::{Client, Intent, Link, State, Step};
-use crate::rtsp::message::{Method, Response};
+use crate::rtp::srtp::Keys;
+use crate::rtsp::message::{Headers, Method, Response};
 use crate::rtsp::sdp;
 use crate::rtsp::session_header;
 use crate::rtsp::transport::{LowerTransport, Offer, Profile};
@@ -34,6 +36,8 @@ pub(super) struct Stream {
     /// Those of them that the server refused.
     pub refused: Vec<LowerTransport>,
     pub error: Option<Error>,
+    /// None: the media is clear.
+    pub secured: Option<Secured>,
 }
 
 pub(super) enum StreamState {
@@ -59,6 +63,7 @@ impl Stream {
             tried: Vec::new(),
             refused: Vec::new(),
             error: None,
+            secured: None,
         }
     }
 
@@ -155,6 +160,14 @@ impl Client {
         let media = stream.media;
         match &stream.state {
             StreamState::Waiting => {
+                if let Some(secured) = stream.secured.as_ref().filter(|s| s.own.is_none()) {
+                    let (asked, usage) = (secured.asked, secured.usage);
+                    if !asked {
+                        self.change_keys(index, |secured| secured.asked = true);
+                        self.emit(Event::NeedKeys { media, usage });
+                    }
+                    return;
+                }
                 let lower = presentation.next_transport(stream, &self.config.transports);
                 let channels = presentation.channels_free();
                 match (lower, channels) {
@@ -181,6 +194,7 @@ impl Client {
                 if self.config.intent == Intent::Record {
                     transport.push_str(";mode=record");
                 }
+                let own_keys = stream.secured.as_ref().and_then(|s| s.own.clone());
                 let url = presentation.stream_url(stream, presentation.join);
                 let backchannel = stream.backchannel;
                 let Some(url) = url.filter(|_| self.ready_link()) else {
@@ -191,6 +205,9 @@ impl Client {
                     request.headers.push("Require", BACKCHANNEL);
                 }
                 request.headers.push("Transport", transport);
+                if let Some(keys) = own_keys {
+                    request.headers.push("KeyMgmt", keys.header(&url));
+                }
                 if self.config.blocksize > 0 {
                     request
                         .headers
@@ -204,6 +221,39 @@ impl Client {
                 }
             }
             StreamState::Asked(_) | StreamState::SetUp(_) | StreamState::Skipped => {}
+        }
+    }
+
+    /// The answer to `Event::NeedKeys`. None: there are none.
+    pub fn set_keys(&mut self, media: usize, keys: Option<OwnKeys>, now: Instant) {
+        let Some(presentation) = &self.presentation else {
+            return;
+        };
+        let awaited = |stream: &Stream| {
+            let secured = stream.secured.as_ref();
+            stream.media == media && secured.is_some_and(|s| s.asked && s.own.is_none())
+        };
+        let Some(index) = presentation.streams.iter().position(awaited) else {
+            return;
+        };
+        match keys {
+            Some(keys) => self.change_keys(index, |secured| secured.own = Some(keys)),
+            None => {
+                let url = presentation.base.clone();
+                let error = Error::new(ErrorKind::Keys, Phase::Setup, &url, "there are no keys");
+                self.give_up(index, error, now);
+            }
+        }
+        self.advance(now);
+    }
+
+    fn change_keys(&mut self, index: usize, change: impl FnOnce(&mut Secured)) {
+        let stream = self
+            .presentation
+            .as_mut()
+            .and_then(|presentation| presentation.streams.get_mut(index));
+        if let Some(secured) = stream.and_then(|stream| stream.secured.as_mut()) {
+            change(secured);
         }
     }
 
@@ -249,6 +299,24 @@ impl Client {
         let first = presentation.is_first_setup();
         let refused_before = !stream.refused.is_empty();
         let error = Error::refused(Phase::Setup, &Method::Setup, &call.request.uri, &response);
+        // Not the destination: some servers leave the keys to their clients (ONVIF, RFC 7826
+        // §17.4.30). Clear media is never asked for instead.
+        if matches!(response.status, 463 | 466)
+            && let Some(secured) = presentation
+                .streams
+                .get_mut(index)
+                .and_then(|stream| stream.secured.as_mut())
+        {
+            if secured.leave_to_client() {
+                self.set_stream(index, StreamState::Waiting);
+                return self.quirk("keys-left-to-the-client");
+            }
+            let error = Error {
+                kind: ErrorKind::Keys,
+                ..error
+            };
+            return self.give_up(index, error, now);
+        }
         match response.status {
             461..=463 => {
                 self.next_transport(index, lower, transport_refused(&response), Some(error))
@@ -328,10 +396,23 @@ impl Client {
             port: stream.port,
         };
         let judged = judge(&asked, &response.headers, &mut quirks);
+        let keys = stream
+            .secured
+            .as_ref()
+            .map(|secured| self.keys_of(presentation, index, secured, &response.headers));
         let media = stream.media;
         for quirk in quirks {
             self.quirk(quirk);
         }
+        let judged = judged.map_err(&refused).and_then(|mut granted| {
+            if let Some(keys) = keys {
+                granted.keys = keys.map_err(|why| Error {
+                    kind: ErrorKind::Keys,
+                    ..refused(why)
+                })?;
+            }
+            Ok(granted)
+        });
         match judged {
             Ok(granted) => {
                 let lower = granted.path.lower();
@@ -354,9 +435,28 @@ impl Client {
             }
             Err(why) => {
                 self.end_unusable_session(&call.request.uri, now);
-                self.give_up(index, refused(why), now);
+                self.give_up(index, why, now);
             }
         }
+    }
+
+    /// The keys of what the server sends. Nothing is played without; who records can do without
+    /// the reports.
+    fn keys_of(
+        &self,
+        presentation: &Presentation,
+        index: usize,
+        secured: &Secured,
+        answer: &Headers,
+    ) -> Result<Option<Keys>, String> {
+        if self.config.intent == Intent::Play {
+            return secured.inbound(answer).map(Some);
+        }
+        let streams = presentation.streams.iter().take(index);
+        let before = streams.filter(|stream| stream.secured.is_some()).count();
+        let answered = key_mgmt(answer).into_iter().next();
+        let announced = || presentation.announced_keys.get(before).cloned();
+        Ok(answered.or_else(announced).and_then(Result::ok))
     }
 
     /// Keeps the first identifier; servers that change it later mean the same session.

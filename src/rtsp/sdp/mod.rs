@@ -5,6 +5,7 @@
 //! and read where they are asked for.
 
 mod attributes;
+mod crypto;
 mod parse;
 mod payload;
 #[cfg(test)]

@@ -63,6 +63,16 @@ pub(in crate::rtspsrc) static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new
             .blurb("Always append the control attribute to the base URL; else the rule of RFC 3986 is tried when the server refuses that")
             .default_value(d.force_non_compliant_url)
             .build(),
+        Bool::builder("client-managed-mikey")
+            .nick("Client Managed MIKEY")
+            .blurb("Make the keys of encrypted media here, for both directions; else only where the server wants that")
+            .default_value(d.client_managed_mikey)
+            .build(),
+        Bool::builder("allow-clear-keys")
+            .nick("Allow Clear Keys")
+            .blurb("Take keys of encrypted media from the description (a=crypto) over a connection without TLS too")
+            .default_value(d.allow_clear_keys)
+            .build(),
         Bool::builder("udp-reconnect")
             .nick("Reconnect to the server")
             .blurb("While media comes over UDP, open a lost RTSP connection again and go on; else all is set up anew")

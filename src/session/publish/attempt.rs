@@ -19,7 +19,9 @@ use crate::net::outbox::Pump;
 use crate::net::road::Target;
 use crate::net::tcp::Inbound;
 use crate::net::udp::UdpPair;
-use crate::rtsp::client::{self, Client, ErrorKind, Intent, Output, Phase, Review, Reviewed};
+use crate::rtsp::client::{
+    self, Client, ErrorKind, Intent, Output, OwnKeys, Phase, Review, Reviewed,
+};
 use crate::rtsp::sdp;
 use crate::rtsp::transport::LowerTransport;
 use crate::rtsp::url::Url;
@@ -32,6 +34,8 @@ pub(super) struct Attempt {
     pub connecting: Option<Connecting<Incoming>>,
     pub link: Option<Link<Incoming>>,
     pub announced: bool,
+    /// Of what is sent, by media, if it is encrypted.
+    pub keys: Vec<OwnKeys>,
     /// Our address of the last connection.
     pub local: Option<IpAddr>,
     /// Sockets that were offered and not granted yet, by media.
@@ -82,6 +86,7 @@ impl Task {
             connecting: None,
             link: None,
             announced: false,
+            keys: Vec::new(),
             local: None,
             pairs: HashMap::new(),
             interleaved: None,
@@ -208,18 +213,25 @@ impl Task {
             return;
         }
         self.version = self.version.saturating_add(1);
+        // Each attempt has keys of its own (RFC 3711 §9.1).
+        attempt.keys = match self.config.profile.is_secure() {
+            true => self.streams.iter().filter_map(|s| s.make_keys()).collect(),
+            false => Vec::new(),
+        };
+        let keys = attempt.keys.iter().map(Some).chain(std::iter::repeat(None));
         let text = description::text(
             &description::Common {
                 id: self.origin,
                 version: self.version,
                 address: local,
                 cname: &self.cname,
-                feedback: self.config.feedback,
+                profile: self.config.profile,
                 rtx_time: self.config.rtx_time,
             },
             self.streams
                 .iter()
-                .map(|stream| (&stream.description, stream.rtx)),
+                .zip(keys)
+                .map(|(stream, keys)| (&stream.description, stream.rtx, keys)),
         );
         match text {
             Ok(text) => {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::rtsp::sdp::write::MediaDescription;
+use crate::rtsp::transport::Profile;
 use crate::session::config::Server;
 use crate::session::timing::NtpTimeSource;
 
@@ -14,8 +15,9 @@ pub struct PublishConfig {
     pub max_queue_time: Duration,
     /// How long packets are kept for retransmission; zero does without.
     pub rtx_time: Duration,
-    /// RTP/AVPF is announced: readers may ask for packets and key frames.
-    pub feedback: bool,
+    /// What is announced. With feedback readers may ask for packets and key frames; what is secured
+    /// is encrypted.
+    pub profile: Profile,
     /// Reports are sent.
     pub rtcp: bool,
     pub ntp_time_source: NtpTimeSource,

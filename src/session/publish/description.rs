@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::config::StreamDescription;
+use crate::rtsp::client::OwnKeys;
 use crate::rtsp::sdp::Attribute;
 use crate::rtsp::sdp::write::{Description, MediaDescription, Origin, WriteError};
 use crate::rtsp::transport::Profile;
@@ -22,8 +23,7 @@ pub(super) struct Common<'a> {
     pub version: u64,
     pub address: IpAddr,
     pub cname: &'a str,
-    /// Readers may ask for packets and key frames.
-    pub feedback: bool,
+    pub profile: Profile,
     pub rtx_time: Duration,
 }
 
@@ -42,7 +42,7 @@ pub(super) fn rtx_payload_types(streams: &[StreamDescription]) -> Vec<Option<u8>
 
 pub(super) fn text<'a>(
     common: &Common,
-    streams: impl Iterator<Item = (&'a StreamDescription, Option<Rtx>)>,
+    streams: impl Iterator<Item = (&'a StreamDescription, Option<Rtx>, Option<&'a OwnKeys>)>,
 ) -> Result<String, WriteError> {
     Description {
         origin: Origin {
@@ -55,7 +55,7 @@ pub(super) fn text<'a>(
         attributes: Vec::new(),
         media: streams
             .enumerate()
-            .map(|(index, (stream, rtx))| media(common, index, stream, rtx))
+            .map(|(index, (stream, rtx, keys))| media(common, index, stream, rtx, keys))
             .collect(),
     }
     .to_text()
@@ -66,16 +66,15 @@ fn media(
     index: usize,
     stream: &StreamDescription,
     rtx: Option<Rtx>,
+    keys: Option<&OwnKeys>,
 ) -> MediaDescription {
     let mut media = stream.media.clone();
     media.control = format!("streamid={index}");
-    media.profile = match common.feedback {
-        true => Profile::Avpf,
-        false => Profile::Avp,
-    };
-    let rtx = rtx.filter(|_| common.feedback);
+    media.profile = common.profile;
+    let feedback = common.profile.has_feedback();
+    let rtx = rtx.filter(|_| feedback);
     if let Some(format) = media.formats.first_mut()
-        && common.feedback
+        && feedback
     {
         let video = media.kind == "video";
         let wanted = [
@@ -97,6 +96,11 @@ fn media(
         key: key.into(),
         value: Some(value),
     };
+    if let Some(keys) = keys {
+        media
+            .attributes
+            .push(attribute("key-mgmt", keys.attribute()));
+    }
     if let Some(ssrc) = stream.ssrc {
         let source = |ssrc: u32| attribute("ssrc", format!("{ssrc} cname:{}", common.cname));
         if let Some(rtx) = rtx {
@@ -138,13 +142,13 @@ mod tests {
         }
     }
 
-    fn common(feedback: bool) -> Common<'static> {
+    fn common(profile: Profile) -> Common<'static> {
         Common {
             id: 1,
             version: 2,
             address: IpAddr::from([127, 0, 0, 1]),
             cname: "name",
-            feedback,
+            profile,
             rtx_time: Duration::from_millis(500),
         }
     }
@@ -163,7 +167,11 @@ mod tests {
     #[test]
     fn every_stream_has_a_control_url_of_its_own_and_names_its_source() {
         let streams = [stream("video", 96, Some(7)), stream("audio", 97, None)];
-        let text = text(&common(false), streams.iter().map(|s| (s, None))).unwrap();
+        let text = text(
+            &common(Profile::Avp),
+            streams.iter().map(|s| (s, None, None)),
+        )
+        .unwrap();
         for line in [
             "o=- 1 2 IN IP4 127.0.0.1\r\n",
             "m=video 0 RTP/AVP 96\r\n",
@@ -184,7 +192,11 @@ mod tests {
             payload_type: 97,
             ssrc: 8,
         };
-        let text = text(&common(true), std::iter::once((&stream, Some(rtx)))).unwrap();
+        let text = text(
+            &common(Profile::Avpf),
+            std::iter::once((&stream, Some(rtx), None)),
+        )
+        .unwrap();
         for line in [
             "m=video 0 RTP/AVPF 96 97\r\n",
             "a=rtcp-fb:96 nack\r\n",

@@ -8,6 +8,7 @@ use super::super::messages;
 use super::super::stats::name_of;
 use super::CAT;
 use super::lane::{Lane, Outlet};
+use super::protection::StreamKeys;
 use super::task::{StreamPath, Task};
 use super::tcp::Interleaved;
 use super::udp::UdpPath;
@@ -15,7 +16,7 @@ use crate::net::address::is_sendable;
 use crate::net::lock_in::{MediaPeer, SourceFilter};
 use crate::net::multicast;
 use crate::net::udp::UdpPair;
-use crate::rtsp::client::{ErrorKind, Event, Path, Phase};
+use crate::rtsp::client::{ErrorKind, Event, Granted, Path, Phase};
 use crate::rtsp::transport::{LowerTransport, Offer};
 use crate::session::lock::lock;
 
@@ -41,7 +42,14 @@ impl Task {
                 lower,
                 channels,
             } => self.offer(media, lower, channels, now),
-            Event::MediaSetUp { media, granted, .. } => self.media_set_up(media, granted.path),
+            Event::NeedKeys { media, .. } => {
+                // The key that was announced protects either way.
+                if let Some(attempt) = &mut self.attempt {
+                    let keys = attempt.keys.get(media).cloned();
+                    attempt.client.set_keys(media, keys, now);
+                }
+            }
+            Event::MediaSetUp { media, granted, .. } => self.media_set_up(media, granted),
             Event::MediaSkipped { media, error } => {
                 gst::warning!(CAT, "media {media} is not published: {error}");
                 if let Some(stream) = self.streams.get(media) {
@@ -155,12 +163,12 @@ impl Task {
         )
     }
 
-    fn media_set_up(&mut self, media: usize, granted: Path) {
+    fn media_set_up(&mut self, media: usize, granted: Granted) {
         if let Some(attempt) = &mut self.attempt {
             let url = attempt.client.aggregate_url();
             attempt.session = attempt.client.session_id().map(|id| (url, id.to_string()));
         }
-        let lower = granted.lower();
+        let lower = granted.path.lower();
         match self.open_path(media, granted) {
             Ok(path) => {
                 if let Some(stream) = self.streams.get_mut(media) {
@@ -183,11 +191,20 @@ impl Task {
         }
     }
 
-    fn open_path(&mut self, media: usize, granted: Path) -> std::io::Result<StreamPath> {
+    fn open_path(&mut self, media: usize, granted: Granted) -> std::io::Result<StreamPath> {
         let gone = || std::io::Error::from(std::io::ErrorKind::NotConnected);
         let stream = self.streams.get(media).ok_or_else(gone)?;
         let lane = stream.lane.clone();
         let rtx = self.retransmission(stream);
+        let keys = self.attempt.as_ref().and_then(|a| a.keys.get(media));
+        let keys = keys.map(|own| StreamKeys {
+            own: own.keys.clone(),
+            server: granted.keys,
+        });
+        if keys.is_none() && self.config.profile.is_secure() || !lane.protect(keys) {
+            return Err(gone());
+        }
+        let granted = granted.path;
         let udp = match &granted {
             Path::Tcp { rtp, rtcp } => {
                 let attempt = self.attempt.as_mut().ok_or_else(gone)?;

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use super::super::keyframe::Encoding;
 use super::super::lock::lock;
 use super::super::spans::nanos;
+use super::protection::{Protection, StreamKeys};
 use super::udp::UdpOutlet;
 use crate::net::outbox::{Frame, Pump};
 use crate::rtp::numbering::{Numbering, Place};
@@ -125,6 +126,10 @@ pub(in crate::session) struct LaneStats {
     pub invalid: u64,
     pub queued_bytes: usize,
     pub queued_time: Duration,
+    /// How it is encrypted.
+    pub suite: Option<&'static str>,
+    /// Reports that the server's keys did not protect.
+    pub unauthentic: u64,
 }
 
 pub(in crate::session) struct Lane {
@@ -140,6 +145,7 @@ struct State {
     pacer: Pacer,
     /// There is one as soon as the stream is described.
     sender: Option<Sender<Bytes>>,
+    protection: Protection,
     encoding: Encoding,
     gate: Gate,
     outlet: Option<Outlet>,
@@ -178,6 +184,7 @@ impl Lane {
                 urgent: VecDeque::new(),
                 pacer: Pacer::new(Instant::now()),
                 sender: None,
+                protection: Protection::default(),
                 encoding: Encoding::Other,
                 gate: Gate::Hold,
                 outlet: None,
@@ -238,6 +245,11 @@ impl Lane {
 
     pub fn set_max_queue_time(&self, time: Duration) {
         lock(&self.state).queue.set_time(time);
+    }
+
+    /// How the packets of this attempt are encrypted. False: the keys cannot be used.
+    pub fn protect(&self, keys: Option<StreamKeys>) -> bool {
+        lock(&self.state).protection.set(keys)
     }
 
     /// Where the packets go in this attempt, once the server records.
@@ -352,6 +364,8 @@ impl Lane {
             invalid: state.invalid,
             queued_bytes: state.queue.bytes(),
             queued_time: state.queue.delay(Instant::now()),
+            suite: state.protection.suite(),
+            unauthentic: state.protection.unauthentic,
         }
     }
 
@@ -416,10 +430,18 @@ impl Lane {
     pub fn handle_rtcp(&self, data: &[u8], now: Instant) {
         let outlet = {
             let mut state = lock(&self.state);
-            let Some(sender) = &mut state.sender else {
+            let State {
+                sender: Some(sender),
+                protection,
+                ..
+            } = &mut *state
+            else {
                 return;
             };
-            let heard = sender.handle_rtcp(data, now);
+            let Some(data) = protection.heard(data) else {
+                return;
+            };
+            let heard = sender.handle_rtcp(&data, now);
             state.facts.heard = true;
             if heard.key_unit {
                 state.facts.key_unit = true;
@@ -454,11 +476,15 @@ impl Lane {
 
     /// A report that is due.
     pub fn poll_rtcp(&self, clock: ClockTime, now: Instant) -> Option<Vec<u8>> {
-        lock(&self.state).sender.as_mut()?.poll(clock, now)
+        let mut state = lock(&self.state);
+        let report = state.sender.as_mut()?.poll(clock, now)?;
+        state.protection.report(report)
     }
 
     pub fn bye(&self, clock: ClockTime, now: Instant) -> Option<Vec<u8>> {
-        lock(&self.state).sender.as_mut()?.bye(clock, now)
+        let mut state = lock(&self.state);
+        let report = state.sender.as_mut()?.bye(clock, now)?;
+        state.protection.report(report)
     }
 }
 
@@ -530,14 +556,18 @@ impl State {
     fn copy(&mut self, buffer: &gst::BufferRef) -> Option<BytesMut> {
         let size = buffer.size();
         u16::try_from(size).ok()?;
-        if self.arena.capacity() < size {
-            self.arena = BytesMut::with_capacity(ARENA.max(size));
+        let room = size.saturating_add(self.protection.room());
+        if self.arena.capacity() < room {
+            self.arena = BytesMut::with_capacity(ARENA.max(room));
         }
         self.arena.clear();
         for memory in buffer.iter_memories() {
             self.arena.extend_from_slice(&memory.map_readable().ok()?);
         }
-        Some(self.arena.split())
+        self.arena.resize(room, 0);
+        let mut data = self.arena.split();
+        data.truncate(size);
+        Some(data)
     }
 
     /// Whether to say that packets were dropped for want of room.
@@ -573,9 +603,21 @@ impl State {
         if self.gate != Gate::Open {
             return None;
         }
-        if let Some(data) = self.urgent.pop_front() {
-            return Some(data);
+        // What must not leave does not hold up what is behind it.
+        while self.has_waiting() {
+            let data = match self.urgent.pop_front() {
+                Some(data) if !self.protection.is_on() => Some(data),
+                Some(data) => self.protection.media(data.as_ref().into()),
+                None => self.pop_queued(now, look),
+            };
+            if data.is_some() {
+                return data;
+            }
         }
+        None
+    }
+
+    fn pop_queued(&mut self, now: Instant, look: &Notify) -> Option<Bytes> {
         let Item {
             mut data,
             mut sent,
@@ -587,17 +629,32 @@ impl State {
         if let Some(field) = data.get_mut(2..4) {
             field.copy_from_slice(&sent.sequence.to_be_bytes());
         }
-        let data = data.freeze();
+        let data = match self.protection.is_on() {
+            true => {
+                // Retransmissions are made of what is clear.
+                self.count(&sent, || Bytes::copy_from_slice(&data), now, look);
+                self.protection.media(data)
+            }
+            false => {
+                let data = data.freeze();
+                self.count(&sent, || data.clone(), now, look);
+                Some(data)
+            }
+        };
+        self.check_drained(look);
+        data
+    }
+
+    /// A packet leaves; `clear` is kept if it may have to be sent again.
+    fn count(&mut self, sent: &Sent, clear: impl FnOnce() -> Bytes, now: Instant, look: &Notify) {
         if let Some(sender) = &mut self.sender {
             let idle = sender.poll_timeout().is_none();
-            sender.handle_sent(&sent, || data.clone(), now);
+            sender.handle_sent(sent, clear, now);
             if idle {
                 self.facts.started = true;
                 look.notify_one();
             }
         }
-        self.check_drained(look);
-        Some(data)
     }
 
     fn check_drained(&mut self, look: &Notify) {

@@ -13,6 +13,7 @@ mod events;
 pub(super) mod lane;
 mod leaving;
 pub(super) mod pace;
+pub(super) mod protection;
 mod rate;
 mod recovery;
 mod reports;

@@ -102,6 +102,8 @@ impl StreamStats {
             .field("dropped-bytes", stats.dropped.bytes)
             .field("dropped-disconnected", stats.lost)
             .field("discarded-invalid", stats.invalid)
+            .field_if_some("srtp", stats.suite)
+            .field("reports-unauthentic", stats.unauthentic)
             .field("key-unit-requests", stats.dropped.key_requests)
             .field("retransmitted", sender.retransmitted)
             .field("nacked", sender.nacked)

@@ -34,10 +34,11 @@ use crate::net::tls::Connector;
 use crate::rtp::ntp;
 use crate::rtp::report::{self, random_cname};
 use crate::rtp::{retransmit, sender};
-use crate::rtsp::client::{Error, ErrorKind, Path, Phase, Reviewed};
+use crate::rtsp::client::{Error, ErrorKind, OwnKeys, Path, Phase, Reviewed};
 use crate::rtsp::transport::LowerTransport;
 use crate::rtsp::url::redact;
 use crate::session::keyframe::Encoding;
+use crate::session::keys;
 
 /// What [`super::Publisher`] shares with its task.
 pub(super) struct Inputs {
@@ -64,6 +65,19 @@ pub(super) struct Stream {
     pub overflow_at: Option<Instant>,
     /// All of it has left, BYE included.
     pub ended: bool,
+}
+
+impl Stream {
+    /// Keys for its sources; what is not known yet may be any.
+    pub fn make_keys(&self) -> Option<OwnKeys> {
+        let known = self.description.ssrc;
+        let sources: Vec<u32> = known
+            .into_iter()
+            .chain(self.rtx.map(|rtx| rtx.ssrc))
+            .collect();
+        let sources = if known.is_some() { sources } else { vec![0] };
+        Some(keys::own(keys::random(&sources, false)?))
+    }
 }
 
 pub(super) struct StreamPath {
@@ -350,7 +364,7 @@ impl Task {
             self.retire(now);
         }
         let rtx = description::rtx_payload_types(&descriptions);
-        let with_rtx = self.config.feedback && !self.config.rtx_time.is_zero();
+        let with_rtx = self.config.profile.has_feedback() && !self.config.rtx_time.is_zero();
         let mut old = std::mem::take(&mut self.streams);
         for (description, payload_type) in descriptions.into_iter().zip(rtx) {
             let known = old

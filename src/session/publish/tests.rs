@@ -284,7 +284,7 @@ impl Test {
             },
             max_queue_time: Duration::from_secs(1),
             rtx_time: Duration::ZERO,
-            feedback: false,
+            profile: Profile::Avp,
             rtcp: true,
             ntp_time_source: NtpTimeSource::Ntp,
         };

@@ -9,7 +9,7 @@ use crate::caps;
 use crate::net::address::is_sendable;
 use crate::net::lock_in::{MediaPeer, SourceFilter};
 use crate::net::outbox::{Frame, Pump};
-use crate::rtsp::client::{ErrorKind, Path, Phase};
+use crate::rtsp::client::{ErrorKind, Granted, Path, Phase};
 use crate::session::backchannel::{Backchannel, Offered};
 use crate::session::publish::clock;
 use crate::session::publish::lane::Outlet;
@@ -88,7 +88,7 @@ impl Task {
         self.talking.talks.iter().any(|talk| talk.media == media)
     }
 
-    pub(super) fn backchannel_set_up(&mut self, media: usize, granted: Path) {
+    pub(super) fn backchannel_set_up(&mut self, media: usize, granted: Granted) {
         let Some(at) = self
             .talking
             .talks
@@ -97,7 +97,13 @@ impl Task {
         else {
             return;
         };
-        match self.open_talk(at, granted) {
+        let lane = self.talking.talks.get(at).map(|talk| talk.channel.clone());
+        let protected = lane.is_some_and(|c| self.protect(media, c.lane(), granted.keys));
+        let opened = match protected {
+            true => self.open_talk(at, granted.path),
+            false => Err(std::io::Error::other("its keys cannot be used")),
+        };
+        match opened {
             Ok(path) => {
                 if let Some(talk) = self.talking.talks.get_mut(at) {
                     talk.path = Some(path);

@@ -25,13 +25,14 @@ impl Task {
         }
         match event {
             Event::Described { sdp, .. } => self.described(sdp, now),
+            Event::NeedKeys { media, usage } => self.need_keys(media, usage),
             Event::NeedOffer {
                 media,
                 lower,
                 channels,
             } => self.offer(media, lower, channels, now),
             Event::MediaSetUp { media, granted, .. } if self.is_backchannel(media) => {
-                self.backchannel_set_up(media, granted.path);
+                self.backchannel_set_up(media, granted);
             }
             Event::MediaSetUp { media, granted, .. } => self.media_set_up(media, granted, now),
             Event::MediaSkipped { media, error } => self.media_skipped(media, &error),

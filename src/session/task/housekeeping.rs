@@ -90,10 +90,21 @@ impl Task {
         }
     }
 
-    fn send_rtcp(&mut self, at: usize, packet: Vec<u8>) {
-        let Some(path) = self.streams.get(at).and_then(|stream| stream.path.as_ref()) else {
+    fn send_rtcp(&mut self, at: usize, mut packet: Vec<u8>) {
+        let Some(path) = self
+            .streams
+            .get_mut(at)
+            .and_then(|stream| stream.path.as_mut())
+        else {
             return;
         };
+        if let Some(outbound) = &mut path.outbound
+            && let Err(why) = outbound.rtcp(&mut packet)
+        {
+            gst::debug!(CAT, "a report cannot be protected: {why:?}");
+            return;
+        }
+        let path = &*path;
         match (&path.granted, &path.udp) {
             (Path::Tcp { rtp, rtcp }, _) => {
                 let link = self
@@ -192,6 +203,14 @@ impl Task {
             Fact::Nack { stream, seqs } => {
                 if let Some(path) = self.streams.get_mut(stream).and_then(|s| s.path.as_mut()) {
                     path.reporter.feedback(Feedback::Nack(seqs), now);
+                }
+            }
+            Fact::KeyLimit { stream, limit } => {
+                if let Some(stream) = self.streams.get(stream) {
+                    gst::info!(CAT, "{}: key limit {limit:?}", stream.pad().name());
+                    let index = u32::try_from(stream.media).unwrap_or(u32::MAX);
+                    let host = self.host.clone();
+                    self.foreign.run(move || host.key_limit(index, limit));
                 }
             }
             Fact::Overflow { stream } => {
@@ -340,7 +359,13 @@ impl Task {
         self.tell("stalled", move |message| {
             message.set("last-packet-age-ms", age)
         });
-        let why = format!("no media for {age} ms");
+        let refused = |stream: &Stream| stream.shared.unauthentic.load(Relaxed) > 0;
+        let why = match self.streams.iter().any(refused) {
+            true => {
+                format!("no media for {age} ms: what comes is not protected with the agreed keys")
+            }
+            false => format!("no media for {age} ms"),
+        };
         let error = self.error(ErrorKind::SessionLost, Phase::Established, why);
         self.lost(&error, now);
         true

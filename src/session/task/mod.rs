@@ -5,6 +5,7 @@ mod backchannel;
 mod connection;
 mod events;
 mod housekeeping;
+mod keys;
 mod recovery;
 mod setup;
 
@@ -43,7 +44,8 @@ use crate::net::tls::Connector;
 use crate::net::udp::UdpPair;
 use crate::rtp::report::random_cname;
 use crate::rtp::rtcp::SDES_CNAME;
-use crate::rtsp::client::{self, Client, Error};
+use crate::rtp::srtp::Keys;
+use crate::rtsp::client::{self, Client, Error, KeyUse};
 use crate::rtsp::limits;
 use crate::rtsp::media_properties::MediaProperties;
 use crate::rtsp::sdp;
@@ -83,6 +85,10 @@ struct Attempt {
     pairs: HashMap<usize, UdpPair>,
     /// The selection of media that the application is asked for.
     selecting: Option<oneshot::Receiver<Vec<usize>>>,
+    /// Keys that the application is asked for.
+    keying: Option<oneshot::Receiver<(usize, KeyUse, Option<gst::Caps>)>>,
+    /// Keys of what we send, with its source, by media.
+    keys: HashMap<usize, (u32, Keys)>,
     /// What else it is asked about.
     reviewing: Reviewing,
     /// Whether the server plays.
@@ -106,6 +112,7 @@ enum Wake {
     Fact(Option<Fact>),
     Outcome(Option<(u64, Outcome)>),
     Selected(Vec<usize>),
+    Keyed(Option<(usize, KeyUse, Option<gst::Caps>)>),
     Reviewed(u64, client::Reviewed),
     Presented(bool),
     /// A back channel has begun: its reports have a time.
@@ -246,15 +253,22 @@ impl Task {
         };
         let stopping = self.stop_at.is_some();
         let look = self.inputs.backchannels.clone();
-        let mut none = (None, None, None, Reviewing::default());
-        let (connecting, link, selecting, reviewing) = match &mut self.attempt {
+        let mut none = (None, None, None, None, Reviewing::default());
+        let (connecting, link, selecting, keying, reviewing) = match &mut self.attempt {
             Some(attempt) => (
                 &mut attempt.connecting,
                 &mut attempt.link,
                 &mut attempt.selecting,
+                &mut attempt.keying,
                 &mut attempt.reviewing,
             ),
-            None => (&mut none.0, &mut none.1, &mut none.2, &mut none.3),
+            None => (
+                &mut none.0,
+                &mut none.1,
+                &mut none.2,
+                &mut none.3,
+                &mut none.4,
+            ),
         };
         tokio::select! {
             biased;
@@ -263,6 +277,7 @@ impl Task {
             inbound = Link::inbound(link) => Wake::Inbound(inbound),
             outcome = Connecting::outcome(connecting) => Wake::Connected(outcome),
             selected = answer(selecting) => Wake::Selected(selected.unwrap_or_default()),
+            keyed = answer(keying) => Wake::Keyed(keyed),
             (id, reviewed) = reviewing.answer() => Wake::Reviewed(id, reviewed),
             presented = answer(&mut self.presenting) => Wake::Presented(presented.unwrap_or(false)),
             outcome = self.outcomes.1.recv() => Wake::Outcome(outcome),
@@ -318,6 +333,14 @@ impl Task {
                 if let Some(attempt) = &mut self.attempt {
                     attempt.selecting = None;
                     attempt.client.select(&selected, now);
+                }
+            }
+            Wake::Keyed(keyed) => {
+                if let Some(attempt) = &mut self.attempt {
+                    attempt.keying = None;
+                }
+                if let Some((media, usage, caps)) = keyed {
+                    self.keyed(media, usage, caps, now);
                 }
             }
             Wake::Reviewed(id, reviewed) => {

@@ -411,6 +411,12 @@ impl Task {
         now: Instant,
     ) -> std::io::Result<StreamPath> {
         let gone = || std::io::Error::from(std::io::ErrorKind::NotConnected);
+        let srtp = match granted.keys.clone() {
+            Some(keys) => Some(self.secure(media.index, keys).ok_or_else(gone)?),
+            None => None,
+        };
+        let (srtp, own) = srtp.map(|s| (s.inbound, (s.ssrc, s.outbound))).unzip();
+        let (own_ssrc, outbound) = own.unzip();
         self.look_at_clock();
         let stream = self.streams.get(at).ok_or_else(gone)?;
         let payload_types = caps::pad_payload_types(media);
@@ -424,12 +430,16 @@ impl Task {
             .filter(|_| self.config.retransmission && !reliable && allowed.nack)
             .collect();
         let latency = nanos(self.config.latency);
+        stream
+            .shared
+            .set_suite(granted.keys.as_ref().map(|keys| keys.suite));
         stream.shared.start_path();
         self.group.add(at, stream.shared.clone(), stream.clock_rate);
         let ingest = Ingest::new(
             ingest::Settings {
                 index: at,
                 encoding: Encoding::from_name(&stream.encoding_name),
+                srtp,
                 timing: self.config.timing.clone(),
                 clock: ClockReader::new(self.inputs.clock.clone()),
                 network_clock: (self.config.timing.rfc7273_sync)
@@ -476,6 +486,7 @@ impl Task {
         let udp = self.open_sockets(media, sdp, &granted.path, &ingest)?;
         let reporter = Reporter::new(
             report::Config {
+                ssrc: own_ssrc,
                 avoid: granted.ssrc.into_iter().collect(),
                 cname: self.cname.clone(),
                 sdes: self.config.sdes.clone(),
@@ -505,6 +516,7 @@ impl Task {
             ingest,
             udp,
             reporter,
+            outbound,
             key_units: KeyUnits::new(allowed),
             punch: punching.then(|| punch::Schedule::new(now)),
             payload_types: media.formats.clone(),

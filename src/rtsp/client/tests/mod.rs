@@ -2,6 +2,7 @@
 
 mod common;
 mod keepalive;
+mod keys;
 mod play;
 mod random;
 mod record;
@@ -52,6 +53,8 @@ struct Peer {
     auto_connect: bool,
     auto_select: bool,
     auto_offer: bool,
+    /// The first octet of the keys that are given for secured media.
+    own_key: Option<u8>,
     /// Transports that cannot be had here.
     without: Vec<LowerTransport>,
 }
@@ -68,6 +71,7 @@ impl Peer {
             auto_connect: true,
             auto_select: true,
             auto_offer: true,
+            own_key: Some(1),
             without: Vec::new(),
         }
     }
@@ -137,6 +141,12 @@ impl Peer {
                         Event::Described { sdp, .. } if self.auto_select => {
                             let all: Vec<_> = sdp.media.iter().map(|media| media.index).collect();
                             self.client.select(&all, self.now);
+                        }
+                        Event::NeedKeys { media, usage } => {
+                            let first = self
+                                .own_key
+                                .map(|key| key + 10 * u8::from(*usage == KeyUse::Both));
+                            self.client.set_keys(*media, first.map(keys::own), self.now);
                         }
                         Event::NeedOffer {
                             media,

@@ -55,8 +55,8 @@ fn only_what_was_selected_is_set_up_and_nothing_selected_is_an_error() {
 
 // covers: C-SETUP-19
 #[test]
-fn encrypted_media_is_skipped_and_the_rest_goes_on() {
-    let sdp = TWO_STREAMS.replace("audio 0 RTP/AVP", "audio 0 RTP/SAVPF");
+fn media_of_a_profile_that_is_not_known_is_skipped_and_the_rest_goes_on() {
+    let sdp = TWO_STREAMS.replace("audio 0 RTP/AVP", "audio 0 RAW/RAW/UDP");
     let mut peer = described(tcp(), &sdp);
     peer.answer("SETUP", 200, TCP_REPLY);
     assert!(peer.saw(|event| matches!(event, Event::Ready)));
