@@ -128,11 +128,14 @@ impl Backchannel {
 
     /// The server says what it takes; another offer than before is described anew.
     pub(super) fn offer(&self, offered: Offered) {
-        let mut old = lock(&self.offered);
-        if old.as_deref() != Some(&offered) {
-            *lock(&self.payload_type) = None;
+        {
+            let mut old = lock(&self.offered);
+            if old.as_deref() == Some(&offered) {
+                return;
+            }
             *old = Some(Arc::new(offered));
         }
+        *lock(&self.payload_type) = None;
     }
 
     /// The server plays: it takes packets as well.

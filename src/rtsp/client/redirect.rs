@@ -8,6 +8,7 @@ use super::keepalive::KeepAlive;
 use super::methods::Methods;
 use super::pending::Pending;
 use super::play::Playback;
+use super::version::Spoken;
 use super::{Client, Phase, Step};
 use crate::rtsp::auth::Authenticator;
 use crate::rtsp::limits;
@@ -104,6 +105,7 @@ impl Client {
         self.emit(Event::Redirected { to: to.to_string() });
         self.url = to;
         self.calls = Pending::new(self.config.initial_cseq, self.config.response_timeout);
+        self.spoken = Spoken::new(self.config.version);
         self.methods = Methods::default();
         self.presentation = None;
         self.playback = Playback::default();
