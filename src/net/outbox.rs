@@ -24,6 +24,8 @@ use crate::rtsp::limits;
 
 /// Messages and frames that one write takes at most.
 const BATCH: usize = 16;
+/// While the socket has no room for all of them. What is in the writer's hands can be neither overtaken nor dropped.
+const SLOW_BATCH: usize = 4;
 /// Writes in a row outside of the connection's task: a key frame of 500 KB. Waking the task for the rest costs more
 /// than some writes do.
 const TURNS: usize = 24;
@@ -296,6 +298,8 @@ struct Pen {
     written: usize,
     /// TLS keeps what it has not been able to send.
     unflushed: bool,
+    /// The socket did not take all of a write, and more has waited ever since.
+    slow: bool,
     /// The task waits for the socket; nobody else may poll it meanwhile, since it
     /// wakes the last who did.
     blocked: bool,
@@ -339,6 +343,7 @@ impl Pen {
             count = count.saturating_add(1);
         }
         let slices = slices.get(..count).unwrap_or_default();
+        let caught_up = !std::mem::replace(&mut self.slow, true);
         let written = ready!(Pin::new(stream).poll_write_vectored(cx, slices))?;
         self.blocked = false;
         self.unflushed = true;
@@ -346,6 +351,7 @@ impl Pen {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
         self.advance(shared, written);
+        self.slow = !(caught_up && self.units.is_empty());
         Poll::Ready(Ok(Step::Wrote))
     }
 
@@ -363,12 +369,17 @@ impl Pen {
             }
             (state.frames.clone(), state.closed)
         };
-        let room = BATCH.saturating_sub(self.units.len());
+        let batch = if self.slow { SLOW_BATCH } else { BATCH };
+        let room = batch.saturating_sub(self.units.len());
         if let Some(frames) = frames
             && room > 0
             && !closed
         {
+            let before = self.units.len();
             frames.take(room, &mut |frame| self.units.push_back(Unit::Frame(frame)));
+            let taken = self.units.len().saturating_sub(before);
+            // The source has no more: it has caught up.
+            self.slow &= taken == room;
         }
         Ok(closed)
     }

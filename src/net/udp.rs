@@ -281,7 +281,9 @@ impl UdpSocket {
             match received {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) if is_icmp(&error) => {}
+                Err(error) if is_icmp(&error) => {
+                    self.refused.fetch_add(1, Ordering::Relaxed);
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -333,16 +333,16 @@ mod tests {
         assert!((RUN..=RUN + 1).contains(&left), "{left}");
         let next = pacer.poll_timeout(PACKET, now).unwrap();
         assert_eq!(next, now + MS);
-        assert!(pacer.may_send(next));
-        // All of a run, if there is more.
+        // A run at least, if there is more.
         let later = pacer.poll_timeout(100 * PACKET, now).unwrap();
         assert!(later > next);
+        assert!(pacer.may_send(next));
         left = 0;
         while pacer.may_send(later) {
             pacer.handle_sent(PACKET);
             left += 1;
         }
-        assert!((RUN..=RUN + 1).contains(&left), "{left}");
+        assert!(left >= RUN, "{left}");
     }
 
     proptest! {

@@ -17,6 +17,8 @@ use crate::session::{StreamDescription, StreamSender};
 
 /// How long pads without caps are waited for, once another has them.
 const CAPS_WAIT: gst::ClockTime = gst::ClockTime::from_seconds(10);
+/// How long a live pad with caps and without data may hold the preroll of others, once the server is ready.
+const DATA_WAIT: gst::ClockTime = gst::ClockTime::from_seconds(1);
 
 impl RtspSink2 {
     pub(super) fn add_stream(
@@ -240,7 +242,14 @@ impl RtspSink2 {
 
     /// All SETUPs are done.
     pub(super) fn session_is_ready(&self) {
-        self.excuse_live_streams();
+        if let Some(running) = self.running() {
+            let element = self.obj().downgrade();
+            running.wait(DATA_WAIT, move || {
+                if let Some(element) = element.upgrade() {
+                    element.call_async(|element| element.imp().excuse_live_streams());
+                }
+            });
+        }
         // A live pipeline goes on to PLAYING with the next buffer; RECORD need
         // not wait for that.
         if self.is_bound_for_playing()

@@ -162,15 +162,16 @@ mod imp {
                     lock(&imp.probe).take();
                     return gst::PadProbeReturn::Remove;
                 }
-                info.flow_res = match &info.data {
+                // That nothing is taken any more upstream hears of in another way: with a flow that is no success GStreamer
+                // releases the data once more.
+                let _ = match &info.data {
                     Some(gst::PadProbeData::Buffer(buffer)) => {
                         imp.send(std::iter::once(buffer.as_ref()))
                     }
                     Some(gst::PadProbeData::BufferList(list)) => imp.send(list.iter()),
                     _ => return gst::PadProbeReturn::Ok,
                 };
-                // Not `Handled`: with a flow that is no success GStreamer releases the data a second time.
-                gst::PadProbeReturn::Drop
+                gst::PadProbeReturn::Handled
             });
             *lock(&self.probe) = probe;
         }

@@ -63,8 +63,9 @@ impl Running {
     /// Nothing of a pad is published: what comes is dropped, and its sink no
     /// longer takes part in the states of the bin.
     pub fn leave_out(&self, element: &RtspSink2, pad: RtspSink2Pad) {
+        // Not `Drop`, with which GStreamer releases what the bindings have released.
         let probe = pad.add_probe(gst::PadProbeType::DATA_DOWNSTREAM, |_, _| {
-            gst::PadProbeReturn::Drop
+            gst::PadProbeReturn::Handled
         });
         if let Some(stream) = pad.stream() {
             stream.sink.set_locked_state(true);

@@ -224,8 +224,8 @@ fn an_encoder_follows_a_link_that_becomes_a_third() {
     if !have(&["x264enc"]) {
         return;
     }
-    // The 32 KB that the kernel may hold back are a quarter of a second of a third.
-    const INITIAL: u32 = 3_000;
+    // The 32 KB that the kernel may hold back are half a second of a third.
+    const INITIAL: u32 = 1_500;
     let server = Scripted::new(Rules {
         rate: Some(100_000_000),
         ..Default::default()
@@ -243,9 +243,9 @@ fn an_encoder_follows_a_link_that_becomes_a_third() {
     server.wait_frames(0, 100);
     // Bytes a second of this machine, today.
     let (begin, seen) = (Instant::now(), server.frames(0));
-    server.wait_frames(0, seen + 500);
+    server.wait_frames(0, seen + 250);
     let took = begin.elapsed().as_secs_f64();
-    let sent: usize = server.arrivals(0)[seen..seen + 500]
+    let sent: usize = server.arrivals(0)[seen..seen + 250]
         .iter()
         .map(|arrival| arrival.packet.len())
         .sum();
@@ -260,7 +260,7 @@ fn an_encoder_follows_a_link_that_becomes_a_third() {
     let followed = narrow.elapsed();
     // For a few seconds more.
     let seen = server.frames(0);
-    server.wait_frames(0, seen + 500);
+    server.wait_frames(0, seen + 250);
     let late = delays(&server);
     let late: Vec<f64> = late
         .into_iter()

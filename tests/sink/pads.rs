@@ -222,7 +222,9 @@ fn a_pad_without_caps_that_comes_while_it_is_published_is_left_out_after_ten_sec
 fn a_pad_that_comes_after_the_only_one_was_released_is_published() {
     crate::init();
     let server = Scripted::new(Rules::default());
-    let publisher = Publisher::launch(&format!("rtspsink2 name=out location={}", server.url()));
+    let other = "fakesrc num-buffers=0 ! fakesink async=false";
+    let line = format!("rtspsink2 name=out location={} {other}", server.url());
+    let publisher = Publisher::launch(&line);
     let first = add_branch(&publisher);
     let publisher = publisher.play();
     server.wait_frames(0, 10);

@@ -196,6 +196,26 @@ fn messages_go_between_frames_and_wait_for_one_batch_at_most() {
     });
 }
 
+// covers: P-PUB-14
+#[test]
+fn a_slow_socket_gets_few_frames_at_a_time_until_the_source_has_no_more() {
+    block_on(async {
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let (outbox, writer) = outbox();
+        let source = Arc::new(Numbered(Mutex::new((0..100).collect())));
+        let pump = outbox.carry(source.clone());
+        tokio::spawn(writer.run(ours));
+        pump.run();
+        let read = BATCH + 1;
+        theirs.read_exact(&mut vec![0; read * 104]).await.unwrap();
+        let taken = 100 - source.0.lock().unwrap().len();
+        assert!(
+            taken <= read + SLOW_BATCH + 1,
+            "{taken} of which {read} are read"
+        );
+    });
+}
+
 #[test]
 fn who_brings_media_writes_it_without_the_task() {
     block_on(async {
