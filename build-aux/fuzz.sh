@@ -1,6 +1,7 @@
 #!/bin/bash
 # fuzz.sh SECONDS [TARGET…]: runs each fuzz target for so long, as many at once as there are cores,
-# beginning with fuzz/seeds and what earlier runs have found. What fails is kept under
+# beginning with fuzz/seeds, with what the servers of tests/scripts say, and with what earlier runs
+# have found. What fails is kept under
 # $CARGO_TARGET_DIR/fuzz and printed as base64; `TARGET FILE` runs it again.
 set -euo pipefail
 cd "$(dirname "$0")/../fuzz"
@@ -22,12 +23,20 @@ RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-
     CARGO_TARGET_DIR="$target" \
     "$cargo" build --quiet --locked --release --target "$host" --bins
 
+scripts=$target/scripts
+rm -rf "$scripts"
+mkdir -p "$scripts"/{sdp,stream,client,headers}
+# Byte by byte: awk need not know what a character is.
+LC_ALL=C awk -v out="$scripts" -f ../build-aux/seeds.awk ../tests/scripts/*/*.rtsp
+
 run() {
     local name=$1 corpus=$target/corpus/$1
+    local seeds=("seeds/$name")
     mkdir -p "$corpus"
+    [ ! -d "$scripts/$name" ] || seeds+=("$scripts/$name")
     if ! "$target/$host/release/$name" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 \
         -max_len=16384 -print_final_stats=1 -artifact_prefix="$target/$name-" \
-        "$corpus" "seeds/$name" >"$target/$name.log" 2>&1; then
+        "$corpus" "${seeds[@]}" >"$target/$name.log" 2>&1; then
         tail -n 40 "$target/$name.log" >&2
         echo "fuzz: $name failed" >&2
         return 1
@@ -38,5 +47,5 @@ run() {
     echo "fuzz: $name: $runs runs, $cover places reached"
 }
 export -f run
-export seconds target host
+export seconds target host scripts
 printf '%s\n' "$@" | xargs -P "$(nproc)" -I{} bash -c 'run "$1"' _ {}

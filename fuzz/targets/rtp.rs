@@ -4,10 +4,13 @@
 
 use fuzz::Input;
 use fuzz::rtp::packet::RtpPacket;
-use fuzz::rtp::{Anchor, Config, Event, Output, Receiver, SyncMode, rtx};
+use fuzz::rtp::refclk::DirectClock;
+use fuzz::rtp::stats::Timing;
+use fuzz::rtp::{Anchor, Config, Event, Output, Receiver, Reference, SyncMode, rtx};
 use libfuzzer_sys::fuzz_target;
 
 const MS: u64 = 1_000_000;
+const NTP_EXTENSION: u8 = 3;
 
 struct Stream {
     receiver: Receiver<Vec<u8>>,
@@ -16,6 +19,8 @@ struct Stream {
     time: u32,
     /// Extended number of the last packet that came out, until numbering may start anew.
     last: Option<u64>,
+    /// Timestamp and presentation time of the last packet, until they may start anew.
+    shown: Option<(u64, u64)>,
     given: usize,
     came: usize,
 }
@@ -28,8 +33,19 @@ impl Stream {
                     self.came += 1;
                     assert!(self.last.is_none_or(|last| packet.ext_seq > last), "order");
                     self.last = Some(packet.ext_seq);
+                    if let Some((rtp, pts)) = self.shown {
+                        // Pictures may be sent in another order than they are shown in.
+                        let later = packet.ext_rtp > rtp;
+                        assert!(!later || packet.pts >= pts, "time goes back");
+                        let same = packet.ext_rtp == rtp;
+                        assert!(!same || packet.pts == pts, "one frame has one time");
+                    }
+                    self.shown = Some((packet.ext_rtp, packet.pts));
                 }
-                Output::Event(Event::NewSource { .. } | Event::Resync { .. }) => self.last = None,
+                Output::Event(Event::NewSource { .. } | Event::Resync { .. }) => {
+                    self.last = None;
+                    self.shown = None;
+                }
                 Output::Lost(lost) => assert!(lost.count > 0),
                 Output::Event(Event::Nack { seqs, .. }) => assert!(!seqs.is_empty()),
                 Output::Event(_) => {}
@@ -65,6 +81,23 @@ impl Stream {
     }
 }
 
+/// A clock that the sender has as well, right or wrong.
+fn reference(input: &mut Input, now: u64) -> Option<Reference> {
+    let flags = input.byte();
+    let direct = DirectClock {
+        offset: (flags & 1 == 0).then(|| input.u32()),
+        rate: (input.u32(), input.u32()),
+    };
+    (flags & 2 == 0).then(|| Reference {
+        timing: Timing::Ntp,
+        clock: now,
+        time: u64::from(input.u32()) << 24,
+        by_reports: flags & 4 == 0,
+        direct: (flags & 8 == 0).then_some(direct),
+        max_offset: u64::from(input.u16()) * MS,
+    })
+}
+
 fn made_up(stream: &mut Stream, input: &mut Input) -> Vec<u8> {
     stream.seq = stream
         .seq
@@ -75,7 +108,15 @@ fn made_up(stream: &mut Stream, input: &mut Input) -> Vec<u8> {
     let [s0, s1] = stream.seq.to_be_bytes();
     let [t0, t1, t2, t3] = stream.time.to_be_bytes();
     let mut packet = vec![0x80, 96 | source & 0x80, s0, s1, t0, t1, t2, t3];
-    packet.extend([0, 0, 0, source & 0x0f, 0x65, 0xff]);
+    packet.extend([0, 0, 0, source & 0x0f]);
+    if source & 0x40 != 0 {
+        // The NTP time in a header extension of one-byte form (RFC 6051 §3.3, RFC 8285 §4.2).
+        packet[0] |= 0x10;
+        packet.extend([0xbe, 0xde, 0, 3, NTP_EXTENSION << 4 | 7]);
+        packet.extend((u64::from(input.u32()) << 24).to_be_bytes());
+        packet.extend([0; 3]);
+    }
+    packet.extend([0x65, 0xff]);
     packet
 }
 
@@ -91,6 +132,7 @@ fuzz_target!(|data: &[u8]| {
         known_ssrc: (flags & 32 != 0).then_some(1),
         nack: flags & 64 != 0,
         rtx_time: (flags & 128 != 0).then_some(500 * MS),
+        ntp_extension: Some(NTP_EXTENSION),
         ..Config::default()
     };
     let mut unwrapper = rtx::Unwrapper::new(&rtx::Config {
@@ -103,12 +145,13 @@ fuzz_target!(|data: &[u8]| {
         seq: 65_530,
         time: u32::MAX - 90_000,
         last: None,
+        shown: None,
         given: 0,
         came: 0,
     };
     while !input.is_empty() {
         let mut out = Vec::new();
-        match input.byte() % 20 {
+        match input.byte() % 21 {
             0..=5 => {
                 let packet = made_up(&mut stream, &mut input);
                 stream.packet(packet, false);
@@ -145,7 +188,7 @@ fuzz_target!(|data: &[u8]| {
                 stream.receiver.handle_bye(ssrc, now, &mut out);
             }
             15 => {
-                stream.last = None;
+                (stream.last, stream.shown) = (None, None);
                 match input.byte() % 3 {
                     0 => stream.receiver.reset(stream.now),
                     1 => stream.receiver.change_clock(stream.now),
@@ -166,13 +209,14 @@ fuzz_target!(|data: &[u8]| {
                 let offset = i64::from(input.u32() as i32) * 1000;
                 stream.receiver.set_sync_offset(offset, mode);
             }
-            18 => match input.byte() % 3 {
+            18 => match input.byte() % 2 {
                 0 => stream.receiver.set_latency(u64::from(input.u16()) * MS),
-                1 => stream.receiver.set_rtt(u64::from(input.u32())),
-                _ => stream
-                    .receiver
-                    .name_source(u32::from(input.byte() & 0x0f), stream.now),
+                _ => stream.receiver.set_rtt(u64::from(input.u32())),
             },
+            19 => {
+                let reference = reference(&mut input, stream.now);
+                stream.receiver.set_reference(reference);
+            }
             _ => stream.receiver.flush(&mut out),
         }
         stream.check(&mut out);

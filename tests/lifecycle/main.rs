@@ -3,6 +3,9 @@
 
 #[path = "../support/held.rs"]
 mod held;
+#[allow(dead_code)] // the tests of networks use the rest
+#[path = "../support/netns.rs"]
+mod netns;
 #[allow(dead_code)]
 #[path = "../support/netns.rs"]
 mod netns;
@@ -19,6 +22,7 @@ mod failing;
 mod hours;
 mod phases;
 mod racing;
+mod recovering;
 
 use std::time::Duration;
 

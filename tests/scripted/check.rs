@@ -9,6 +9,15 @@ use crate::server::Server;
 use crate::support::mini::lock;
 use crate::support::player::{Log, PATIENCE, Player};
 
+/// What a hostile script may cost unless it says otherwise: MiB, and time up to the end and for
+/// the stop alone. The machine may be slow; what grows without a bound is over it all the same.
+const HOSTILE_MEMORY: u64 = 64;
+const HOSTILE_TIME: Duration = Duration::from_secs(60);
+const HOSTILE_STOP: Duration = Duration::from_secs(5);
+
+/// A step of the RTP time that no frame makes: 10 s at 90 kHz.
+const JUMP: u32 = 900_000;
+
 struct Run {
     player: Player,
     server: Server,
@@ -43,7 +52,15 @@ pub fn run(script: Script) {
     for line in &script.checks {
         run.check(line);
     }
-    run.player.state(gst::State::Null);
+    let stop = run.player.state(gst::State::Null);
+    let passed = run.begin.elapsed();
+    if script.name.contains("/hostile/") {
+        let says = |what: &str| script.checks.iter().any(|line| line.word(0) == what);
+        let more = run.memory_used();
+        assert!(says("memory") || more <= HOSTILE_MEMORY, "{more} MiB");
+        assert!(says("within") || passed <= HOSTILE_TIME, "{passed:?}");
+        assert!(stop <= HOSTILE_STOP, "stopped after {stop:?}");
+    }
     run.server.finish();
 }
 
@@ -56,6 +73,11 @@ fn memory(field: &str) -> u64 {
 }
 
 impl Run {
+    /// At most so far, in MiB.
+    fn memory_used(&self) -> u64 {
+        memory("VmHWM:").saturating_sub(self.memory) / 1024
+    }
+
     fn check(&self, line: &Line) {
         let place = &line.place;
         let words = line.words.get(1..).unwrap_or_default();
@@ -86,19 +108,27 @@ impl Run {
                 assert_eq!(came, wanted, "{place}");
             }
             "steady" => {
-                // No step between two packets is longer, and none goes back.
+                // Every frame is later than the one before, and by no more than that.
                 let most = millis(line.word(2));
                 let times = self.player.log(|log| {
                     let packets = log.packets(line.word(1));
-                    packets.iter().filter_map(|p| p.pts).collect::<Vec<_>>()
+                    let times = packets.iter().map(|p| (p.rtp_time, p.pts));
+                    times.collect::<Vec<_>>()
                 });
                 for pair in times.windows(2) {
-                    let [a, b] = pair else { continue };
-                    assert!(a <= b, "{place}: {a} before {b}");
+                    let [(rtp, Some(a)), (next, Some(b))] = pair else {
+                        panic!("{place}: no time: {pair:?}");
+                    };
+                    // Where the timestamps jump, time may stand still for one frame.
+                    let ticks = next.wrapping_sub(*rtp).cast_signed();
+                    let jumps = ticks.unsigned_abs() > JUMP;
+                    let stands = a == b && (ticks == 0 || jumps);
+                    assert!(a < b || stands, "{place}: {a} before {b}");
                     let step = Duration::from_nanos((*b - *a).nseconds());
                     assert!(step <= most, "{place}: {step:?} from {a} to {b}");
                 }
             }
+            "together" => self.together(line),
             "quirk" => self.until(line, || self.quirks().iter().any(|q| q == line.word(1))),
             "quirks" => {
                 let mut wanted = words.to_vec();
@@ -127,7 +157,7 @@ impl Run {
             "stats" => self.stats(line),
             "memory" => {
                 let most: u64 = line.word(1).trim_end_matches('M').parse().expect("MiB");
-                let more = memory("VmHWM:").saturating_sub(self.memory) / 1024;
+                let more = self.memory_used();
                 assert!(more <= most, "{place}: {more} MiB");
             }
             "within" => {
@@ -205,6 +235,29 @@ impl Run {
         }
     }
 
+    /// `together stream_0 9000/90000 stream_1 800/8000 20`: these RTP times, with their clock rates,
+    /// are of one moment within so many milliseconds, as the newest packets show.
+    fn together(&self, line: &Line) {
+        let within = millis(line.word(5));
+        // When what has this RTP time is shown, in nanoseconds.
+        let shown = |log: &Log, pad: &str, moment: &str| {
+            let packet = log.packets(pad).last().copied().cloned()?;
+            let (rtp, rate) = moment.split_once('/').expect("an RTP time and a rate");
+            let (rtp, rate): (u32, i64) = (rtp.parse().ok()?, rate.parse().ok()?);
+            let ticks = i64::from(packet.rtp_time.wrapping_sub(rtp).cast_signed());
+            let pts = i64::try_from(packet.pts?.nseconds()).ok()?;
+            Some(pts - ticks * 1_000_000_000 / rate)
+        };
+        self.wait(line, |log| {
+            let one = shown(log, line.word(1), line.word(2));
+            let other = shown(log, line.word(3), line.word(4));
+            let (Some(one), Some(other)) = (one, other) else {
+                return false;
+            };
+            Duration::from_nanos(one.abs_diff(other)) <= within
+        });
+    }
+
     fn caps(&self, line: &Line) {
         let shows = |log: &Log| {
             let events = log.events(line.word(1), gst::EventType::Caps);
@@ -274,6 +327,10 @@ impl Run {
                         .collect::<Vec<_>>()
                 });
                 assert!(warnings.is_empty(), "{place}: {warnings:?}");
+            }
+            "duration" => {
+                let duration = self.player.src.query_duration::<gst::ClockTime>();
+                assert_eq!(duration, None, "{place}");
             }
             "quirk" => {
                 let quirks = self.quirks();

@@ -36,6 +36,8 @@ pub struct Log {
     pub pads: Vec<(gst::Pad, Vec<Item>)>,
     pub removed: Vec<String>,
     pub messages: Vec<gst::Message>,
+    /// When each of them was posted.
+    pub posted: Vec<Instant>,
     pub no_more_pads: usize,
     /// Pushes wait here.
     pub blocked: bool,
@@ -206,7 +208,11 @@ impl Player {
         let watched = self.watched.clone();
         let bus = self.pipeline.bus().expect("a bus");
         bus.set_sync_handler(move |_, message| {
-            lock(&watched.log).messages.push(message.clone());
+            {
+                let mut log = lock(&watched.log);
+                log.messages.push(message.clone());
+                log.posted.push(Instant::now());
+            }
             watched.changed.notify_all();
             gst::BusSyncReply::Drop
         });

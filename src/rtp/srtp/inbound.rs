@@ -14,7 +14,7 @@ const SOFT: u64 = 1 << 16;
 
 /// Numbers after which they begin again.
 const CYCLE: u64 = 1 << 16;
-/// So many packets in a row that are not authentic may mean that more than half a cycle was lost.
+/// So many packets in a row that are refused may mean that more than half a cycle was lost.
 const LOST_TRACK: u32 = 16;
 
 /// What was not let through, by reason.
@@ -62,7 +62,7 @@ struct Source {
     ssrc: u32,
     rtp: Window,
     rtcp: Window,
-    /// Packets in a row that were not authentic.
+    /// Packets in a row that were refused.
     failed: u32,
 }
 
@@ -213,7 +213,8 @@ impl Inbound {
                 break;
             }
         }
-        if result == Err(Refused::Authentication)
+        // Beyond half a cycle they look old, and within it not authentic.
+        if result.is_err()
             && let Some(source) = at.and_then(|at| self.sources.get_mut(at))
         {
             source.failed = source.failed.saturating_add(1);

@@ -79,7 +79,7 @@ fn setup_tells_our_keys_and_takes_those_of_the_description_or_the_answer() {
 fn without_keys_the_stream_is_given_up_and_its_session_ended() {
     let mut peer = described(tcp(), &sdp(None));
     peer.answer("SETUP", 200, REPLY);
-    peer.request("TEARDOWN");
+    peer.answer("TEARDOWN", 200, "");
     let error = peer.failed();
     assert_eq!((error.kind, error.phase), (ErrorKind::Keys, Phase::Setup));
     let mut peer = Peer::new(tcp());
@@ -95,7 +95,7 @@ fn without_keys_the_stream_is_given_up_and_its_session_ended() {
 fn clear_media_is_not_taken_for_encrypted_media() {
     let mut peer = described(tcp(), &sdp(Some(5)));
     peer.answer("SETUP", 200, TCP_REPLY);
-    peer.request("TEARDOWN");
+    peer.answer("TEARDOWN", 200, "");
     assert_eq!(peer.failed().kind, ErrorKind::Protocol);
 }
 
