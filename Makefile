@@ -46,6 +46,7 @@ soak:
 	build-aux/packages.sh build run test
 	$(CARGO) build --lib --examples
 	RTSP2_SOAK=1 $(CARGO) test --test lifecycle -- --test-threads=1 --nocapture
+	RTSP2_SOAK=1 $(CARGO) test --test vod -- --nocapture random
 	RTSP2_LONG=1 $(CARGO) test --test networks -- --nocapture
 	RTSP2_LONG=1 $(CARGO) test --test sink -- --nocapture networks:: lifecycle::many
 

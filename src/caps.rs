@@ -71,6 +71,9 @@ pub struct PlayFields {
     pub npt_stop: Option<gst::ClockTime>,
     pub play_speed: Option<f64>,
     pub play_scale: Option<f64>,
+    /// Depayloaders are to take the SEGMENT as it is, and not to make one of these fields. That
+    /// is what they do in what they call ONVIF mode.
+    pub segment_as_is: Option<bool>,
 }
 
 /// Caps of the pad of a media: those of its first payload type that is media
@@ -167,6 +170,7 @@ pub fn with_play_fields(caps: &gst::Caps, fields: &PlayFields) -> gst::Caps {
         put(s, "npt-stop", fields.npt_stop.map(gst::ClockTime::nseconds));
         put(s, "play-speed", fields.play_speed);
         put(s, "play-scale", fields.play_scale);
+        put(s, "onvif-mode", fields.segment_as_is);
     }
     caps
 }

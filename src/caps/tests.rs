@@ -249,6 +249,7 @@ fn play_fields_are_set_and_removed() {
         npt_stop: Some(gst::ClockTime::from_seconds(2)),
         play_speed: Some(1.0),
         play_scale: Some(1.0),
+        segment_as_is: None,
     };
     let played = with_play_fields(&plain, &fields);
     assert_caps(

@@ -5,13 +5,14 @@
 //! of it, so that what a queue keeps alive stays within twice its payload.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::tls;
 use crate::rtsp::framing::{Decoder, Step, Stranger};
@@ -57,6 +58,51 @@ impl Payload {
     }
 }
 
+/// Holds a reader up while what it has read waits, so that TCP tells the
+/// sender to wait too.
+#[derive(Debug, Default)]
+pub struct Gate {
+    closed: AtomicBool,
+    /// It is to stay open, whatever waits.
+    wedged: AtomicBool,
+    opened: Notify,
+}
+
+impl Gate {
+    pub fn close(&self) {
+        self.closed
+            .store(!self.wedged.load(Ordering::Acquire), Ordering::Release);
+        // It may have been wedged meanwhile.
+        if self.wedged.load(Ordering::Acquire) {
+            self.open();
+        }
+    }
+
+    pub fn open(&self) {
+        if self.closed.swap(false, Ordering::AcqRel) {
+            self.opened.notify_one();
+        }
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// An answer is awaited, which is behind the media.
+    pub fn wedge(&self, wedged: bool) {
+        self.wedged.store(wedged, Ordering::Release);
+        if wedged {
+            self.open();
+        }
+    }
+
+    async fn pass(&self) {
+        while self.is_closed() {
+            self.opened.notified().await;
+        }
+    }
+}
+
 /// What takes the media frames of a connection.
 pub trait FrameHandler: Send + 'static {
     /// A read has returned; its frames follow.
@@ -98,9 +144,13 @@ pub async fn read<R: AsyncRead + Unpin, H: FrameHandler>(
     mut socket: R,
     handler: Arc<Mutex<H>>,
     inbound: mpsc::Sender<Inbound>,
+    gate: Option<Arc<Gate>>,
 ) {
     let mut reader = Reader::new(handler);
     let reason = loop {
+        if let Some(gate) = &gate {
+            gate.pass().await;
+        }
         match socket.read_buf(&mut reader.buffer).await {
             Ok(0) => break "the server closed the connection".to_string(),
             Ok(_) => {}

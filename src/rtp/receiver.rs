@@ -109,6 +109,33 @@ impl<P: AsRef<[u8]>> Receiver<P> {
         self.flush = seq.map(|seq| Flush { seq, until: None });
     }
 
+    /// A recording: RTP-Info's rtptime, or else the next packet, has this time
+    /// on the pipeline's clock, with that of its siblings.
+    pub fn place(&mut self, clock: Nanos) {
+        self.presenter.timeline.place(clock);
+    }
+
+    /// The sender delivers at another speed (RFC 2326 §12.35). Its timestamps
+    /// pass that much faster than arrival, or else `in_real_time`. For a start
+    /// only.
+    pub fn set_speed(&mut self, speed: f64, in_real_time: bool) {
+        let rate = f64::from(self.config.clock_rate);
+        let rate = match (self.config.live, in_real_time) {
+            (true, false) => rate * speed.abs(),
+            (false, true) => rate / speed.abs(),
+            _ => rate,
+        };
+        // Saturates.
+        self.presenter.timeline.set_clock_rate(rate.round() as u32);
+    }
+
+    /// Sequence number and timestamp that the stream has got to.
+    pub fn reached(&self) -> Option<(u16, u32)> {
+        let active = self.active.as_ref()?;
+        let mapping = self.presenter.timeline.mapping()?;
+        Some((active.highest as u16, mapping.ext_rtp as u32))
+    }
+
     /// The extended timestamp of RTP-Info's rtptime, once a packet showed that
     /// it is not bogus.
     pub fn confirmed_anchor(&self) -> Option<u64> {

@@ -34,6 +34,8 @@ const REST: i64 = 32;
 pub(super) const SLEW: i64 = 100;
 /// RTP-Info that is further from the first packet is bogus.
 const ANCHOR_DISTANCE: i64 = 10 * SECOND;
+/// The first packet of a recording is no further behind its start.
+const ANCHOR_AHEAD: i64 = SECOND;
 
 /// How a synchronisation offset is applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,6 +148,7 @@ impl Window {
 
 #[derive(Debug)]
 pub(super) struct Timeline {
+    /// Ticks that pass in a second.
     clock_rate: u32,
     live: bool,
     follow_clock: bool,
@@ -153,6 +156,12 @@ pub(super) struct Timeline {
     state: Option<State>,
     /// RTP-Info's timestamp and its presentation time, for the next packet.
     anchor: Option<(Option<u32>, Nanos)>,
+    /// Where the anchor lies on the clock: a recording is placed there, and
+    /// only drifts with the sender's clock.
+    origin: Option<i64>,
+    /// How much more than the delay that was measured the offset of a recording
+    /// that was placed is: pictures that are sent before others are ahead.
+    bias: Option<i64>,
     /// The anchor's timestamp, once the first packet confirmed it.
     confirmed: Option<u64>,
     follower: Follower,
@@ -174,6 +183,8 @@ impl Timeline {
             latency: signed(latency),
             state: None,
             anchor: None,
+            origin: None,
+            bias: None,
             confirmed: None,
             follower: Follower::new(),
             floor: 0,
@@ -187,6 +198,12 @@ impl Timeline {
 
     pub(super) fn set_latency(&mut self, latency: Nanos) {
         self.latency = signed(latency);
+    }
+
+    /// So many ticks pass in a second from now on, since the sender is faster
+    /// than its clock.
+    pub(super) fn set_clock_rate(&mut self, clock_rate: u32) {
+        self.clock_rate = clock_rate.max(1);
     }
 
     /// Whether the offset changes once the first window is over.
@@ -207,6 +224,13 @@ impl Timeline {
         if !self.live {
             self.state = None;
         }
+    }
+
+    /// The anchor has this time on the pipeline's clock.
+    pub(super) fn place(&mut self, clock: Nanos) {
+        self.origin = Some(signed(clock)).filter(|_| self.live);
+        self.bias = None;
+        self.state = None;
     }
 
     /// The extended timestamp of the anchor, if the first packet after it
@@ -247,6 +271,8 @@ impl Timeline {
     /// last one.
     pub(super) fn restart(&mut self) {
         self.state = None;
+        self.origin = None;
+        self.bias = None;
         self.follower.restart();
         self.confirmed = None;
         if self.live {
@@ -299,6 +325,8 @@ impl Timeline {
                 let before = state.last_delay.min(usual);
                 let ahead = self.live && before.saturating_sub(delay) > JUMP;
                 if ahead || elapsed < JUMP.saturating_neg() {
+                    self.origin = None;
+                    self.bias = None;
                     let passed = arrival.saturating_sub(state.last_arrival).max(0);
                     let passed = if self.live { passed } else { 0 };
                     state.base = ext_rtp;
@@ -312,7 +340,20 @@ impl Timeline {
                 progress = to_ns(distance(state.highest, ext_rtp)).max(0);
                 if self.live {
                     let threshold = MIN_STEP.max(self.latency / 2);
-                    state.window.sample(delay, arrival, state.offset, threshold);
+                    let was_first = state.window.first;
+                    let measured = delay.saturating_add(self.bias.unwrap_or(0));
+                    state
+                        .window
+                        .sample(measured, arrival, state.offset, threshold);
+                    let is_placed = self.origin.is_some() && self.bias.is_none();
+                    if is_placed && was_first && !state.window.first {
+                        // It is as it should be; what comes later than that is
+                        // a longer path.
+                        let bias = state.offset.saturating_sub(state.window.previous).max(0);
+                        self.bias = Some(bias);
+                        state.window.previous = state.window.previous.saturating_add(bias);
+                        state.window.current = delay.saturating_add(bias);
+                    }
                     if progress > 0 {
                         let measured = state.window.minimum();
                         let was_on = self.follower.is_on();
@@ -329,6 +370,7 @@ impl Timeline {
                                 state.offset = measured;
                                 true
                             }
+                            None if self.origin.is_some() && state.window.first => false,
                             None if self.follow_clock || state.window.first => {
                                 adapt(state, progress)
                             }
@@ -376,9 +418,19 @@ impl Timeline {
                 .map(|rtptime| extend_timestamp(first, rtptime))
                 .filter(|&rtptime| {
                     let away = ticks_to_ns(distance(rtptime, first), self.clock_rate);
-                    away.saturating_abs() <= ANCHOR_DISTANCE
+                    // Of a recording there may be pictures from before its start, and nothing
+                    // is left out after it. (gst-rtsp-server names the time before the seek.)
+                    let ahead = match self.origin.is_some() || !self.live {
+                        true => ANCHOR_AHEAD,
+                        false => ANCHOR_DISTANCE,
+                    };
+                    (ANCHOR_DISTANCE.saturating_neg()..=ahead).contains(&away)
                 });
             self.confirmed = near;
+            if let Some(origin) = self.origin {
+                base = near.unwrap_or(first);
+                offset = origin;
+            }
             if !self.live {
                 base = near.unwrap_or(first);
                 offset = signed(pts);

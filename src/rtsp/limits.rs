@@ -142,6 +142,12 @@ pub const RTX_BYTES: usize = 8 * 1024 * 1024;
 pub const RTX_PACKETS: usize = 16_384;
 /// Readers whose last full intra request is remembered.
 pub const FIR_SOURCES: usize = 32;
+/// Bytes of media of a stream that come between the PLAY of a seek and its answer: as much as its queue holds.
+pub const SEEK_MEDIA: usize = QUEUE;
+/// Bytes of a stream that wait for a downstream that sets the pace: then the connection is not read on.
+pub const PACED_QUEUE: usize = 1024 * 1024;
+/// Seeks that wait for the server's answer; those before are answered by the last one.
+pub const SEEKS: usize = 64;
 /// The head of an HTTP response of a tunnel, WebSocket or proxy, in bytes; real ones have a few hundred.
 pub const HTTP_HEAD: usize = 16 * 1024;
 /// Header fields of such a head.

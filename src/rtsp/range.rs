@@ -53,6 +53,19 @@ pub enum Point {
 }
 
 impl Point {
+    /// The point of that many nanoseconds on the scale of the unit. SMPTE has whole frames and
+    /// two digits of hours.
+    fn at(unit: Unit, ns: u64) -> Option<Point> {
+        match unit {
+            Unit::Npt => Some(Point::Npt(ns)),
+            Unit::Clock => Some(Point::Clock(ns)),
+            Unit::Smpte(kind) => {
+                let code = smpte_code(kind, ns)?;
+                Some(Point::Smpte { code, ns })
+            }
+        }
+    }
+
     /// Nanoseconds on the scale of the unit; none for `now`.
     pub fn ns(&self) -> Option<u64> {
         match *self {
@@ -112,6 +125,20 @@ impl Range {
             start: Some(Point::Now),
             end: None,
         }
+    }
+
+    /// From `start` to `end` on the scale of the unit; `None` if a time cannot be written so.
+    pub fn between(unit: Unit, start: Option<u64>, end: Option<u64>) -> Option<Range> {
+        let point = |ns: Option<u64>| match ns {
+            None => Some(None),
+            Some(ns) => Point::at(unit, ns).map(Some),
+        };
+        let range = Range {
+            unit,
+            start: point(start)?,
+            end: point(end)?,
+        };
+        (range.start.is_some() || range.end.is_some()).then_some(range)
     }
 
     pub fn start_ns(&self) -> Option<u64> {
@@ -425,6 +452,33 @@ fn smpte_ns(kind: SmpteType, code: TimeCode) -> Option<u64> {
         .checked_add(code.subframes.into())?;
     let ns = hundredths.checked_mul(ns_num)?.checked_div(ns_den)? / 100;
     u64::try_from(ns).ok()
+}
+
+/// The time code of the frame that is shown at a time.
+fn smpte_code(kind: SmpteType, ns: u64) -> Option<TimeCode> {
+    let (rate, ns_num, ns_den) = match kind {
+        SmpteType::Fps25 => (25, 40_000_000, 1),
+        SmpteType::Drop30 => (30, 1_001_000_000, 30),
+    };
+    let frame = u128::from(ns).checked_mul(ns_den)?.checked_div(ns_num)?;
+    let mut frame = u64::try_from(frame).ok()?;
+    if kind == SmpteType::Drop30 {
+        // Ten minutes have 17,982 frames: the first one 1,800, the others two less.
+        let (tens, rest) = (frame / 17_982, frame % 17_982);
+        let minutes = rest.saturating_sub(2) / 1_798;
+        let left_out = tens.checked_mul(18)?.checked_add(minutes.checked_mul(2)?)?;
+        frame = frame.checked_add(left_out)?;
+    }
+    let seconds = frame.checked_div(rate)?;
+    Some(TimeCode {
+        hours: u8::try_from(seconds / 3600)
+            .ok()
+            .filter(|hours| *hours <= 99)?,
+        minutes: u8::try_from(seconds / 60 % 60).ok()?,
+        seconds: u8::try_from(seconds % 60).ok()?,
+        frames: u8::try_from(frame.checked_rem(rate)?).ok()?,
+        subframes: 0,
+    })
 }
 
 /// Nanoseconds since 1970 as an NTP timestamp, 32.32 bits, rounded down.

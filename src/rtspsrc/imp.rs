@@ -14,7 +14,8 @@ use crate::rtp::srtp::Limit;
 use crate::rtsp::client::KeyUse;
 use crate::rtsp::url::redact;
 use crate::session::{
-    CAT, CertificateHost, Ending, ForeignQueue, Host, Predecessor, Review, Reviewed, Session,
+    CAT, CertificateHost, Ending, ForeignQueue, Host, Predecessor, Review, Reviewed, SeekRequest,
+    Session,
 };
 use crate::settings;
 use crate::signals;
@@ -30,6 +31,10 @@ struct State {
     foreign: Option<ForeignQueue>,
     /// EOS was asked for while no session could take it.
     eos: bool,
+    /// So was a seek.
+    seek: Option<SeekRequest>,
+    /// The session paces itself by the clock.
+    live: bool,
     /// Pads of back channels.
     feeders: Vec<(gst::Pad, Arc<Feeder>)>,
     /// What the state means for them.
@@ -59,6 +64,25 @@ impl RtspSrc2 {
     pub(super) fn latency(&self) -> gst::ClockTime {
         let latency = lock(&self.settings).latency();
         latency.try_into().unwrap_or(gst::ClockTime::MAX)
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        let state = lock(&self.state);
+        match state.session {
+            Some(_) => state.live,
+            None => lock(&self.settings).is_live,
+        }
+    }
+
+    /// A seek that nothing can be asked about yet.
+    fn seek_at_start(&self, event: &gst::EventRef) -> bool {
+        let gst::EventView::Seek(seek) = event.view() else {
+            return false;
+        };
+        let request = SeekRequest::of(seek);
+        let taken = request.is_some();
+        lock(&self.state).seek = request;
+        taken
     }
 
     pub(super) fn session(&self) -> Option<Arc<Session>> {
@@ -101,6 +125,14 @@ impl RtspSrc2 {
             session.set_clock(state.clock.clone());
             if std::mem::take(&mut state.eos) {
                 session.eos();
+            }
+            if let Some(seek) = state.seek.take() {
+                // It is kept until the server is there.
+                session.seek_later(seek);
+            }
+            state.live = settings.is_live;
+            if !state.live {
+                session.play();
             }
             state.session = Some(session.clone());
         }
@@ -348,13 +380,14 @@ impl ElementImpl for RtspSrc2 {
             }
             PausedToPlaying => {
                 self.run_backchannels(Run::Playing);
-                if let Some(session) = self.session() {
+                // Not live, it plays from PAUSED on: there it fills the pipeline.
+                if let Some(session) = self.session().filter(|_| self.is_live()) {
                     session.play();
                 }
             }
             PlayingToPaused => {
                 self.run_backchannels(Run::Paused);
-                if let Some(session) = self.session() {
+                if let Some(session) = self.session().filter(|_| self.is_live()) {
                     session.pause();
                 }
             }
@@ -364,7 +397,10 @@ impl ElementImpl for RtspSrc2 {
                 self.stop();
             }
             NullToReady => lock(&self.state).eos = false,
-            ReadyToNull => self.wait_for_teardown(),
+            ReadyToNull => {
+                lock(&self.state).seek = None;
+                self.wait_for_teardown();
+            }
             _ => {}
         }
         let success = self.parent_change_state(transition).inspect_err(|_| {
@@ -375,7 +411,7 @@ impl ElementImpl for RtspSrc2 {
         })?;
         Ok(match transition {
             // Live: there is no data in PAUSED.
-            ReadyToPaused | PlayingToPaused => gst::StateChangeSuccess::NoPreroll,
+            ReadyToPaused | PlayingToPaused if self.is_live() => gst::StateChangeSuccess::NoPreroll,
             _ => success,
         })
     }
@@ -412,12 +448,12 @@ impl ElementImpl for RtspSrc2 {
                 true
             }
             Some(session) => pads::upstream_event(&session, None, &event),
-            None => false,
+            None => self.seek_at_start(&event),
         }
     }
 
     fn query(&self, query: &mut gst::QueryRef) -> bool {
-        pads::query(self, query) || self.parent_query(query)
+        pads::query(self, None, query) || self.parent_query(query)
     }
 }
 

@@ -7,7 +7,7 @@ use gst::subclass::prelude::*;
 
 use super::RtspSrc2;
 use super::imp;
-use crate::session::{CAT, Session};
+use crate::session::{CAT, SeekRequest, Session};
 
 pub(super) fn new(element: &RtspSrc2, name: &str) -> Option<gst::Pad> {
     let template = element.pad_template("stream_%u")?;
@@ -17,7 +17,11 @@ pub(super) fn new(element: &RtspSrc2, name: &str) -> Option<gst::Pad> {
             imp::RtspSrc2::catch_panic_pad_function(
                 parent,
                 || false,
-                |src| query(src, request) || gst::Pad::query_default(pad, parent, request),
+                |src| {
+                    let name = pad.name();
+                    query(src, Some(&name), request)
+                        || gst::Pad::query_default(pad, parent, request)
+                },
             )
         })
         .event_function(|pad, parent, event| {
@@ -54,11 +58,14 @@ pub(super) fn remove(element: &gst::Element, pad: &gst::Pad) {
     removing().retain(|other| other != pad);
 }
 
-pub(super) fn query(src: &imp::RtspSrc2, query: &mut gst::QueryRef) -> bool {
+pub(super) fn query(src: &imp::RtspSrc2, pad: Option<&str>, query: &mut gst::QueryRef) -> bool {
     use gst::QueryViewMut::*;
     match query.view_mut() {
         Latency(query) => {
-            query.set(true, src.latency(), gst::ClockTime::NONE);
+            match src.is_live() {
+                true => query.set(true, src.latency(), gst::ClockTime::NONE),
+                false => query.set(false, gst::ClockTime::ZERO, gst::ClockTime::NONE),
+            }
             true
         }
         Duration(query) if query.format() == gst::Format::Time => {
@@ -70,13 +77,42 @@ pub(super) fn query(src: &imp::RtspSrc2, query: &mut gst::QueryRef) -> bool {
                 None => false,
             }
         }
+        Position(query) if query.format() == gst::Format::Time => {
+            match src.session().and_then(|session| session.position(pad)) {
+                Some(position) => {
+                    query.set(position);
+                    true
+                }
+                None => false,
+            }
+        }
         Seeking(query) => {
             let format = query.format();
-            query.set(
-                false,
-                gst::GenericFormattedValue::none_for_format(format),
-                gst::GenericFormattedValue::none_for_format(format),
-            );
+            let track = src.session().and_then(|session| session.track());
+            match track.filter(|_| format == gst::Format::Time) {
+                Some(track) => {
+                    let ns = |time: Option<u64>| time.map(gst::ClockTime::from_nseconds);
+                    query.set(true, ns(track.start), ns(track.end));
+                }
+                None => query.set(
+                    false,
+                    gst::GenericFormattedValue::none_for_format(format),
+                    gst::GenericFormattedValue::none_for_format(format),
+                ),
+            }
+            true
+        }
+        Segment(query) => {
+            let segment = src.session().and_then(|session| session.segment());
+            let Some((rate, start, stop)) = segment else {
+                return false;
+            };
+            query.set(rate, start, stop);
+            true
+        }
+        Scheduling(query) => {
+            query.set(gst::SchedulingFlags::SEQUENTIAL, 1, -1, 0);
+            query.add_scheduling_modes([gst::PadMode::Push]);
             true
         }
         Uri(query) => {
@@ -93,10 +129,13 @@ pub(super) fn upstream_event(
     event: &gst::EventRef,
 ) -> bool {
     match event.view() {
-        gst::EventView::Seek(_) => {
-            gst::debug!(CAT, "a live stream does not seek");
-            false
-        }
+        gst::EventView::Seek(seek) => match SeekRequest::of(seek) {
+            Some(request) => session.seek(request),
+            None => {
+                gst::debug!(CAT, "seeks are in TIME");
+                false
+            }
+        },
         gst::EventView::CustomUpstream(event)
             if event
                 .structure()

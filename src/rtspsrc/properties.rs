@@ -10,6 +10,8 @@ use glib::prelude::*;
 
 use self::enums::{Backchannel, BufferMode, NatMethod, RtspVersion};
 pub(super) use self::table::PROPERTIES;
+use crate::rtsp::client::Replay;
+use crate::rtsp::transport::LowerTransport;
 use crate::session::{Config, DeliveryMode, LINKED_STATICALLY, NtpTimeSource, TimingConfig};
 use crate::settings::{self, Common, value_of};
 
@@ -24,6 +26,9 @@ pub(super) struct Settings {
     do_retransmission: bool,
     short_header: bool,
     force_non_compliant_url: bool,
+    pub is_live: bool,
+    onvif_mode: bool,
+    onvif_rate_control: bool,
     client_managed_mikey: bool,
     allow_clear_keys: bool,
     udp_reconnect: bool,
@@ -59,6 +64,9 @@ impl Default for Settings {
             do_retransmission: true,
             short_header: false,
             force_non_compliant_url: false,
+            is_live: true,
+            onvif_mode: false,
+            onvif_rate_control: true,
             client_managed_mikey: false,
             allow_clear_keys: false,
             udp_reconnect: true,
@@ -113,6 +121,9 @@ impl Settings {
             "client-managed-mikey" => self.client_managed_mikey = value_of(value)?,
             "allow-clear-keys" => self.allow_clear_keys = value_of(value)?,
             "udp-reconnect" => self.udp_reconnect = value_of(value)?,
+            "is-live" => self.is_live = value_of(value)?,
+            "onvif-mode" => self.onvif_mode = value_of(value)?,
+            "onvif-rate-control" => self.onvif_rate_control = value_of(value)?,
             "connection-speed" => self.connection_speed = value_of(value)?,
             "debug" => self.debug = value_of(value)?,
             "sdes" => self.sdes = value_of(value)?,
@@ -166,6 +177,9 @@ impl Settings {
             "client-managed-mikey" => self.client_managed_mikey.to_value(),
             "allow-clear-keys" => self.allow_clear_keys.to_value(),
             "udp-reconnect" => self.udp_reconnect.to_value(),
+            "is-live" => self.is_live.to_value(),
+            "onvif-mode" => self.onvif_mode.to_value(),
+            "onvif-rate-control" => self.onvif_rate_control.to_value(),
             "connection-speed" => self.connection_speed.to_value(),
             "debug" => self.debug.to_value(),
             "sdes" => self.sdes.to_value(),
@@ -205,11 +219,25 @@ impl Settings {
         if self.short_header {
             server.user_agent.clear();
         }
+        if self.onvif_mode {
+            // What is sent ahead or backwards must be waited for, not lost.
+            server.transports.retain(|t| *t == LowerTransport::Tcp);
+            if server.transports.is_empty() {
+                return Err(format!(
+                    "{}: `onvif-mode` needs the TCP transport",
+                    server.url
+                ));
+            }
+        }
         Ok(Config {
             server,
             version: self.default_rtsp_version.into(),
             backchannel: self.backchannel == Backchannel::Onvif,
             append_control: self.force_non_compliant_url,
+            live: self.is_live,
+            replay: self.onvif_mode.then_some(Replay {
+                rate_control: self.onvif_rate_control,
+            }),
             client_keys: self.client_managed_mikey,
             allow_clear_keys: self.allow_clear_keys,
             udp_reconnect: self.udp_reconnect,

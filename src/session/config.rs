@@ -8,6 +8,7 @@ use crate::net::address::{Reach, is_public};
 use crate::net::http::HttpSettings;
 use crate::net::road::Target;
 use crate::net::tls::Connector;
+use crate::rtsp::client::Replay;
 use crate::rtsp::message::Version;
 use crate::rtsp::transport::LowerTransport;
 use crate::rtsp::url::{Credentials, Url};
@@ -114,6 +115,10 @@ pub struct Config {
     pub udp_timeout: Duration,
     pub blocksize: u32,
     pub latency: Duration,
+    /// The server sets the pace; else it is read as downstream takes it, like a file.
+    pub live: bool,
+    /// Positions are UTC, and recordings are asked for as ONVIF says.
+    pub replay: Option<Replay>,
     /// Nothing stays queued beyond the latency of the pipeline.
     pub drop_on_latency: bool,
     /// Presentation times follow the sender's clock.

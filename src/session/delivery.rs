@@ -11,6 +11,7 @@
 //! `rtsp2-io`: such a task would wait in the blocked worker's LIFO slot, from
 //! which no other worker can steal.
 
+use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use std::sync::{Arc, Mutex};
@@ -25,9 +26,11 @@ use super::handover::{Backlog, Handover, Turn};
 use super::lock::lock;
 use super::permits::Permit;
 use super::queue::{Bounds, Burst, Item, Queue};
-use super::running_time::RunningTime;
 use super::runtime::{Runtimes, STACK_SIZE};
+use super::segment::OutTimes;
 use super::watchdog::{SLOW, monotonic};
+use crate::net::tcp::Gate;
+use crate::rtsp::limits;
 
 /// How long a stream keeps its own thread after the last slow push.
 const THREAD_KEEP: Duration = Duration::from_secs(1);
@@ -46,6 +49,17 @@ pub enum DeliveryMode {
     Auto,
     #[enum_value(name = "Always on a thread of the stream", nick = "thread")]
     Thread,
+}
+
+thread_local! {
+    /// This thread is in a push of a delivery.
+    static PUSHES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the caller is code downstream that a delivery has called: it must
+/// not wait for that delivery.
+pub(super) fn is_called_by_delivery() -> bool {
+    PUSHES.get()
 }
 
 /// What a delivery tells the session.
@@ -84,7 +98,20 @@ pub(super) struct Delivery {
     ended: AtomicBool,
     /// Something was pushed into a linked pad.
     linked: AtomicBool,
-    running_time: Mutex<RunningTime>,
+    times: Mutex<OutTimes>,
+    /// Held during a push: a flush waits for the one that is under way.
+    pushing: Mutex<()>,
+    /// Where downstream sets the pace: the reader waits here for it.
+    gate: Option<Arc<Gate>>,
+}
+
+/// How a delivery feeds its pad.
+pub(super) struct Feeding {
+    pub mode: DeliveryMode,
+    pub buffer_lists: bool,
+    /// Times are those of the clock.
+    pub live: bool,
+    pub gate: Option<Arc<Gate>>,
 }
 
 impl Delivery {
@@ -92,10 +119,15 @@ impl Delivery {
         pad: gst::Pad,
         element: &gst::Element,
         runtimes: Arc<Runtimes>,
-        mode: DeliveryMode,
-        buffer_lists: bool,
+        feeding: Feeding,
         report: Report,
     ) -> Arc<Self> {
+        let Feeding {
+            mode,
+            buffer_lists,
+            live,
+            gate,
+        } = feeding;
         let delivery = Arc::new(Self {
             pad,
             element: element.downgrade(),
@@ -111,7 +143,9 @@ impl Delivery {
             discont: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             linked: AtomicBool::new(false),
-            running_time: Mutex::default(),
+            times: Mutex::new(OutTimes::new(live)),
+            pushing: Mutex::new(()),
+            gate,
         });
         if mode == DeliveryMode::Auto {
             delivery.runtimes.watchdog().watch();
@@ -172,6 +206,54 @@ impl Delivery {
             queue.clear_media();
             self.media.store(false, Release);
         });
+    }
+
+    /// A flush begins: what is queued goes, and what comes waits.
+    pub fn hold(&self) {
+        self.queue.with(|queue| {
+            queue.hold();
+            self.media.store(false, Release);
+        });
+    }
+
+    /// The pad flushes: a push that is under way returns.
+    pub fn flush_start(&self, seqnum: gst::Seqnum) {
+        if self.pad.is_active() {
+            let flush = gst::event::FlushStart::builder().seqnum(seqnum);
+            self.pad.push_event(flush.build());
+        }
+    }
+
+    /// Nothing of before is pushed any more, and the pad takes data again.
+    pub fn flush_stop(&self, seqnum: gst::Seqnum, reset_time: bool) {
+        let _pushing = lock(&self.pushing);
+        if self.pad.is_active() {
+            let flush = gst::event::FlushStop::builder(reset_time).seqnum(seqnum);
+            self.pad.push_event(flush.build());
+        }
+        lock(&self.times).flushed();
+        self.ended.store(false, Release);
+        self.discont.store(true, Relaxed);
+    }
+
+    /// The flush that [`hold`](Self::hold) began is over.
+    pub fn release(&self) {
+        self.queue.change(Queue::release, || self.task.notify_one());
+    }
+
+    /// Stream time of what was pushed last.
+    pub fn position(&self) -> Option<gst::ClockTime> {
+        lock(&self.times).position()
+    }
+
+    /// Running time of a burst, or of the end of the segment.
+    pub fn running_time(&self, pts: u64, at_end: bool) -> Option<u64> {
+        lock(&self.times).running_time(pts, at_end)
+    }
+
+    /// Whether so much is queued that no more is to be read.
+    pub fn is_full(&self) -> bool {
+        self.queue.with(|queue| queue.pinned()) > limits::PACED_QUEUE
     }
 
     /// Ends this delivery: nothing more is pushed, a push under way is left to itself.
@@ -314,7 +396,7 @@ impl Delivery {
     }
 
     /// The next thing to push.
-    fn next(&self) -> Option<Item> {
+    fn next(&self) -> Option<(Item, u64)> {
         self.queue.with(|queue| {
             let item = queue.pop();
             self.media.store(queue.has_media(), Release);
@@ -331,17 +413,33 @@ impl Delivery {
         let base_time = || element.base_time().map_or(0, |time| time.nseconds());
         let mut base = base_time();
         let mut began = monotonic();
-        while let Some(item) = self.next() {
+        while let Some((item, epoch)) = self.next() {
             if let Some(permit) = permit {
                 permit.push_begins(began);
             }
             self.pushing_since.store(began, Release);
             // Elements written in Rust may panic; their stream fails, not ours.
-            let pushed = std::panic::catch_unwind(AssertUnwindSafe(|| self.push(base, item)));
+            let pushing = lock(&self.pushing);
+            let pushed = match self.queue.with(|queue| queue.epoch()) == epoch {
+                true => {
+                    PUSHES.set(true);
+                    std::panic::catch_unwind(AssertUnwindSafe(|| self.push(base, item)))
+                }
+                // It is of before a flush.
+                false => Ok(()),
+            };
+            PUSHES.set(false);
+            drop(pushing);
             self.pushing_since.store(0, Release);
             if pushed.is_err() {
                 self.ended.store(true, Release);
                 (self.report)(Outcome::Failed(gst::FlowError::Error));
+            }
+            if let Some(gate) = &self.gate
+                && gate.is_closed()
+                && !self.is_full()
+            {
+                gate.open();
             }
             let ended = monotonic();
             if Duration::from_nanos(ended.saturating_sub(began)) > SLOW {
@@ -362,7 +460,7 @@ impl Delivery {
         if self.ended.load(Acquire) {
             return;
         }
-        let running = |pts: u64| gst::ClockTime::from_nseconds(pts.saturating_sub(base_time));
+        let out = |pts: u64| lock(&self.times).of(pts, base_time);
         match item {
             Item::Burst(mut burst) => {
                 if !self.pad.is_linked() {
@@ -373,8 +471,7 @@ impl Delivery {
                     self.linked.store(true, Relaxed);
                 }
                 burst.discont |= self.discont.swap(false, Relaxed);
-                let pts = lock(&self.running_time).of(burst.pts, base_time);
-                let pts = gst::ClockTime::from_nseconds(pts);
+                let pts = lock(&self.times).of_burst(burst.pts, base_time);
                 let result = self.push_burst(burst, pts);
                 self.after_push(result);
             }
@@ -394,7 +491,7 @@ impl Delivery {
             } => {
                 let structure = gst::Structure::builder("GstRTPPacketLost")
                     .field("seqnum", u32::from(seq))
-                    .field("timestamp", running(pts).nseconds())
+                    .field("timestamp", out(pts).nseconds())
                     .field("duration", duration)
                     .field("might-have-been-fec", false)
                     .field("retry", 0u32)
@@ -403,17 +500,13 @@ impl Delivery {
                 self.pad
                     .push_event(gst::event::CustomDownstream::new(structure));
             }
-            Item::Segment { at, time } => {
-                let at = running(at);
-                let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
-                segment.set_start(at);
-                segment.set_base(at);
-                segment.set_time(gst::ClockTime::from_nseconds(time));
-                self.pad.push_event(gst::event::Segment::new(&segment));
+            Item::Segment(segment) => {
+                let event = lock(&self.times).begin(&segment, base_time);
+                self.pad.push_event(event);
             }
             Item::Gap { start, duration } => {
                 // What lies before the base time is none of the pipeline's.
-                let (start, end) = (running(start), running(start.saturating_add(duration)));
+                let (start, end) = (out(start), out(start.saturating_add(duration)));
                 if end > start && !self.segment_is_withheld() {
                     let gap = gst::event::Gap::builder(start).duration(end.saturating_sub(start));
                     self.pad.push_event(gap.build());

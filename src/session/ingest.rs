@@ -12,6 +12,7 @@ use super::clock::ClockReader;
 use super::keyframe::Encoding;
 use super::lock::lock;
 use super::queue::{Bounds, Burst, Item};
+use super::segment::NewSegment;
 use super::shared::{Group, STEP, Shared};
 use super::timing::{NetworkClock, TimingConfig};
 use super::watchdog::monotonic;
@@ -46,6 +47,21 @@ pub(super) enum Fact {
     KeyLimit { stream: usize, limit: Limit },
     /// The queue was full: packets were dropped.
     Overflow { stream: usize },
+}
+
+/// What the reply to PLAY says for a stream.
+pub(super) struct Start {
+    pub fields: PlayFields,
+    pub rtt: Nanos,
+    /// The position has moved, now by the clock: what came before is void.
+    pub moved: Option<Nanos>,
+    pub segment: Option<Box<NewSegment>>,
+    /// Stream time of the beginning.
+    pub time: Nanos,
+    /// How much faster than its clock the server delivers.
+    pub speed: f64,
+    /// Its timestamps do not show that.
+    pub in_real_time: bool,
 }
 
 pub(super) struct Settings {
@@ -86,11 +102,17 @@ pub(super) struct Ingest {
     facts: mpsc::Sender<Fact>,
     cname: Option<(u32, Vec<u8>)>,
     fields: PlayFields,
-    /// The stream time of what comes next, where it is not that of before.
-    resumes_at: Option<Nanos>,
+    /// Begins with what comes next.
+    segment: Option<Box<NewSegment>>,
+    /// So much of what comes before the answer to PLAY is kept.
+    early_limit: usize,
     /// The payload type that the pad's caps name.
     payload_type: u8,
     bye_untold: bool,
+    /// Where it lies on the clock is told by its first packet, for all streams.
+    unplaced: bool,
+    /// Reports have no say about that.
+    placed: bool,
     anchor_used: bool,
     rtx: Option<rtx::Unwrapper>,
     /// Presentation times are to follow a clock that the sender has too, which
@@ -109,7 +131,9 @@ impl Ingest {
     ) -> Self {
         let payload_type = settings.caps.first().map_or(0, |(pt, _)| *pt);
         let mut receiver = Receiver::new(settings.receiver.clone());
-        receiver.set_floor(shared.last_pts.load(Acquire));
+        if settings.receiver.live {
+            receiver.set_floor(shared.last_pts.load(Acquire));
+        }
         Self {
             rtx: settings.rtx.as_ref().map(rtx::Unwrapper::new),
             latency: settings.receiver.latency,
@@ -129,9 +153,12 @@ impl Ingest {
             facts,
             cname: None,
             fields: PlayFields::default(),
-            resumes_at: None,
+            segment: None,
+            early_limit: limits::EARLY_MEDIA,
             payload_type,
             bye_untold: false,
+            unplaced: false,
+            placed: false,
             anchor_used: false,
             clock_due: 0,
             timestamp_caps: gst::Caps::new_empty_simple("timestamp/x-ntp"),
@@ -192,7 +219,7 @@ impl Ingest {
             let bytes = packet.as_ref().len();
             let cost = bytes.saturating_add(limits::PACKET_COST);
             self.early_bytes = self.early_bytes.saturating_add(cost);
-            if self.early_bytes <= limits::EARLY_MEDIA {
+            if self.early_bytes <= self.early_limit {
                 early.push_back((packet, arrival));
             }
         } else {
@@ -237,7 +264,7 @@ impl Ingest {
         };
         let cost = packet.len().saturating_add(limits::PACKET_COST);
         self.early_bytes = self.early_bytes.saturating_add(cost);
-        if rtcp::is_rtcp(packet) && self.early_bytes <= limits::EARLY_MEDIA {
+        if rtcp::is_rtcp(packet) && self.early_bytes <= self.early_limit {
             early.push_back((Payload::Copied(packet.to_vec()), arrival));
         }
         true
@@ -248,6 +275,9 @@ impl Ingest {
         if self.paused {
             self.shared.paused_drops.fetch_add(1, Relaxed);
             return;
+        }
+        if std::mem::take(&mut self.unplaced) {
+            self.receiver.place(self.group.origin(arrival));
         }
         if arrival >= self.clock_due {
             self.look_at_clock(arrival);
@@ -314,9 +344,11 @@ impl Ingest {
         }
         // Streams that follow one clock are synchronous. A report of another source says
         // nothing about the timestamps of this one.
+        let placed = self.placed || !self.settings.receiver.live;
         let own = self.receiver.source();
         if let Some((ssrc, info)) = report.filter(|(ssrc, _)| Some(*ssrc) == own)
             && !self.receiver.follows_reference()
+            && !placed
         {
             self.synchronize(ssrc, info);
         }
@@ -351,6 +383,10 @@ impl Ingest {
     /// RTP-Info aligns the streams until sender reports do better
     /// (RFC 2326 §12.33).
     fn use_anchor(&mut self) {
+        if !self.settings.receiver.live || self.placed {
+            self.anchor_used = true;
+            return;
+        }
         let (Some(ext_rtp), Some(mapping)) = (
             self.receiver.confirmed_anchor(),
             self.receiver.rtp_to_clock(),
@@ -391,21 +427,61 @@ impl Ingest {
     }
 
     /// The reply to PLAY has come: RTP-Info holds for what arrived since.
-    pub fn play(&mut self, fields: &PlayFields, rtt: Nanos) {
+    pub fn play(&mut self, start: Start) {
+        let fields = &start.fields;
         self.fields = *fields;
+        let reached = self.receiver.reached().filter(|_| start.moved.is_some());
+        if let Some(now) = start.moved {
+            self.drop_pending();
+            self.receiver.reset(now);
+            self.bye_untold = false;
+            self.flows = false;
+            if !self.settings.receiver.live {
+                self.shared.last_pts.store(0, Release);
+            }
+        }
+        self.placed = start.segment.is_some() && self.settings.receiver.live;
+        self.unplaced = self.placed;
+        self.receiver.set_speed(start.speed, start.in_real_time);
+        if start.segment.is_some() {
+            self.segment = start.segment;
+        }
         // The pad got the caps of its first payload type with the reply.
         self.payload_type = self.settings.caps.first().map_or(0, |(pt, _)| *pt);
         self.anchor_used = false;
-        self.receiver.set_rtt(rtt);
+        self.receiver.set_rtt(start.rtt);
         self.receiver.set_anchor(Anchor {
             seq: fields.seqnum_base,
             rtptime: fields.clock_base,
-            pts: 0,
-            after_seek: false,
+            pts: start.time,
+            after_seek: start.moved.is_some(),
         });
         self.paused = false;
         // The base time may be another one.
         self.clock_due = 0;
+        let mut early = self.early.take().unwrap_or_default();
+        if let Some(reached) = reached {
+            self.drop_old(&mut early, reached);
+        }
+        for (packet, arrival) in early {
+            match rtcp::is_rtcp(packet.as_ref()) {
+                true => self.rtcp(packet.as_ref(), arrival),
+                false => self.rtp(packet, arrival),
+            }
+        }
+        self.early_bytes = 0;
+        self.flush();
+    }
+
+    /// The PLAY of a seek goes out: its answer says of which position is what comes.
+    pub fn await_play(&mut self) {
+        self.flush();
+        self.early_limit = limits::SEEK_MEDIA;
+        self.early.get_or_insert_default();
+    }
+
+    /// The seek was refused: what has come is of the old position.
+    pub fn carry_on(&mut self) {
         for (packet, arrival) in self.early.take().unwrap_or_default() {
             match rtcp::is_rtcp(packet.as_ref()) {
                 true => self.report(packet.as_ref(), arrival),
@@ -416,22 +492,45 @@ impl Ingest {
         self.flush();
     }
 
-    /// The next media is from this position of a range that was interrupted.
-    pub fn resume_at(&mut self, position: Nanos) {
-        self.resumes_at = Some(position);
+    /// Without a usable sequence number in RTP-Info datagrams from before the
+    /// answer that go on where the stream was are of the old position. (In a
+    /// connection nothing of it comes after the answer to PAUSE.)
+    fn drop_old(&self, early: &mut VecDeque<(Payload, Nanos)>, (seq, rtp): (u16, u32)) {
+        const REACH: u16 = 1000;
+        let known = self.fields.seqnum_base.is_some_and(|seq| seq > 1);
+        if known || self.settings.receiver.reliable {
+            return;
+        }
+        let near = self.settings.receiver.clock_rate.saturating_mul(2);
+        let goes_on = |packet: &Payload| {
+            RtpPacket::parse(packet.as_ref()).is_some_and(|packet| {
+                let away = packet.timestamp.wrapping_sub(rtp).cast_signed();
+                packet.sequence.wrapping_sub(seq) <= REACH && away.unsigned_abs() <= near
+            })
+        };
+        while early.front().is_some_and(|(packet, _)| goes_on(packet)) {
+            early.pop_front();
+        }
+    }
+
+    fn drop_pending(&mut self) {
+        self.open = None;
+        self.items.clear();
+        self.outputs.clear();
     }
 
     /// Media is dropped and counted until the next [`play`](Self::play).
     pub fn pause(&mut self, now: Nanos) {
         self.paused = true;
-        self.open = None;
-        self.items.clear();
-        self.outputs.clear();
+        self.drop_pending();
         self.receiver.reset(now);
     }
 
     /// Time starts anew: another clock.
     pub fn change_clock(&mut self, now: Nanos) {
+        if !self.settings.receiver.live {
+            return;
+        }
         self.shared.delivery.clear_media();
         self.shared.last_pts.store(0, Release);
         self.settings.clock.update();
@@ -622,17 +721,38 @@ impl Ingest {
     }
 
     fn close_burst(&mut self) {
-        if let Some((_, burst)) = self.open.take() {
+        if let Some((ext_rtp, burst)) = self.open.take() {
             self.shared.last_pts.fetch_max(burst.pts, Relaxed);
-            if let Some(time) = self.resumes_at.take() {
-                let at = burst.pts;
-                self.items.push(Item::Segment { at, time });
+            if let Some(mut segment) = self.segment.take() {
+                let begins = || self.begins_before(ext_rtp);
+                segment
+                    .at
+                    .get_or_insert_with(|| burst.pts.saturating_add_signed(begins()));
+                self.items.push(Item::Segment(segment));
             }
             self.items.push(Item::Burst(burst));
         }
     }
 
+    /// From this timestamp to the beginning that RTP-Info says.
+    fn begins_before(&self, ext_rtp: u64) -> i64 {
+        let anchor = self.receiver.confirmed_anchor();
+        match (anchor, self.receiver.rtp_to_clock()) {
+            (Some(anchor), Some(mapping)) => mapping
+                .clock_of(anchor)
+                .saturating_sub(mapping.clock_of(ext_rtp)),
+            _ => 0,
+        }
+    }
+
     fn bounds(&self) -> Bounds {
+        if !self.settings.receiver.live {
+            // It is the reader that waits.
+            return Bounds {
+                bytes: limits::QUEUE_WAITING,
+                time: Duration::MAX,
+            };
+        }
         if self.group.is_waited_for(&self.shared) {
             return Bounds {
                 bytes: limits::QUEUE_WAITING,

@@ -14,7 +14,7 @@ use super::media::Demux;
 use crate::net::connect::{ConnectError, ConnectPermit};
 use crate::net::outbox::{Frames, Kind, Outbox, Pump, outbox};
 use crate::net::road::{Ends, Halves, Target};
-use crate::net::tcp::{self, FrameHandler, Inbound};
+use crate::net::tcp::{self, FrameHandler, Gate, Inbound};
 
 /// Messages of the server that the session has not taken yet; then the reader waits.
 const INBOUND: usize = 64;
@@ -31,13 +31,16 @@ impl<H> Drop for Connecting<H> {
 impl<H: FrameHandler> Connecting<H> {
     /// Connects on `io`, whose driver then serves the socket. `frames` takes the
     /// interleaved frames that the server sends.
-    pub fn start(io: &Handle, target: Target, frames: H) -> Self {
+    /// The reader waits at `gate`.
+    pub fn start(io: &Handle, target: Target, frames: H, gate: Option<Arc<Gate>>) -> Self {
         let runtime = io.clone();
         Self(io.spawn(async move {
             let (halves, ends) = target.open().await?;
             Ok(match halves {
-                Halves::Tcp(read, write) => Link::new(&runtime, read, write, ends, frames),
-                Halves::Layered(read, write) => Link::new(&runtime, read, write, ends, frames),
+                Halves::Tcp(read, write) => Link::new(&runtime, read, write, ends, frames, gate),
+                Halves::Layered(read, write) => {
+                    Link::new(&runtime, read, write, ends, frames, gate)
+                }
             })
         }))
     }
@@ -79,14 +82,21 @@ impl<H> Drop for Link<H> {
 }
 
 impl<H: FrameHandler> Link<H> {
-    fn new<R, W>(runtime: &Handle, read: R, write: W, ends: Ends, frames: H) -> Self
+    fn new<R, W>(
+        runtime: &Handle,
+        read: R,
+        write: W,
+        ends: Ends,
+        frames: H,
+        gate: Option<Arc<Gate>>,
+    ) -> Self
     where
         R: AsyncRead + Send + Unpin + 'static,
         W: AsyncWrite + Send + Unpin + 'static,
     {
         let demux = Arc::new(Mutex::new(frames));
         let (sender, inbound) = mpsc::channel(INBOUND);
-        let reader = runtime.spawn(tcp::read(read, demux.clone(), sender.clone()));
+        let reader = runtime.spawn(tcp::read(read, demux.clone(), sender.clone(), gate));
         let abort = reader.abort_handle();
         let crashed = sender.clone();
         runtime.spawn(async move {

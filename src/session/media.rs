@@ -13,8 +13,9 @@ use super::clock::{ClockCell, ClockReader};
 use super::ingest::Ingest;
 use super::lock::lock;
 use super::publish::lane::Lane;
+use super::shared::Group;
 use crate::net::lock_in::{SourceFilter, Verdict, looks_like_rtcp, looks_like_rtp};
-use crate::net::tcp::{FrameHandler, Payload};
+use crate::net::tcp::{FrameHandler, Gate, Payload};
 use crate::net::udp::UdpPair;
 use crate::rtp::stats::Nanos;
 
@@ -33,6 +34,8 @@ pub(super) struct Demux {
     /// Streams that the current read has touched.
     touched: Vec<SharedIngest>,
     pub counters: Arc<TcpCounters>,
+    /// Where downstream sets the pace: what all streams have enough of is not read on.
+    pace: Option<(Arc<Gate>, Arc<Group>)>,
 }
 
 #[derive(Clone)]
@@ -51,8 +54,9 @@ pub(super) struct TcpCounters {
 }
 
 impl Demux {
-    pub fn new(clock: Arc<ClockCell>) -> Self {
+    pub fn new(clock: Arc<ClockCell>, pace: Option<(Arc<Gate>, Arc<Group>)>) -> Self {
         Self {
+            pace,
             routes: BTreeMap::new(),
             channels: Vec::new(),
             lanes: Vec::new(),
@@ -162,6 +166,15 @@ impl FrameHandler for Demux {
     fn burst_ends(&mut self) {
         for ingest in self.touched.drain(..) {
             lock(&ingest).flush();
+        }
+        if let Some((gate, group)) = &self.pace
+            && group.has_enough()
+        {
+            gate.close();
+            // What made room meanwhile may have found the gate open.
+            if !group.has_enough() {
+                gate.open();
+            }
         }
     }
 

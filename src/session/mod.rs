@@ -36,6 +36,8 @@ mod queue;
 mod reviewing;
 mod running_time;
 mod runtime;
+mod seek;
+mod segment;
 mod shared;
 mod spans;
 mod stats;
@@ -47,8 +49,8 @@ mod watchdog;
 mod wire;
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use once_cell::sync::Lazy;
@@ -65,6 +67,7 @@ pub use parameters::ParameterRequest;
 pub use publish::{
     Closed, PublishConfig, PublishHost, Publisher, RtpPacket, StreamDescription, StreamSender,
 };
+pub use seek::{SeekRequest, Track};
 pub use timing::{NtpTimeSource, TimingConfig};
 
 use crate::rtp::srtp::Limit;
@@ -125,6 +128,7 @@ enum Command {
     Stop,
     Eos,
     Event(gst::Event),
+    Seek(Box<SeekRequest>, seek::Answer),
     Latency(Duration),
     /// What the whole pipeline buffers, as its LATENCY event says.
     PipelineLatency(Duration),
@@ -147,6 +151,8 @@ pub struct Session {
     snapshot: Arc<Snapshot>,
     ending: Ending,
     foreign: ForeignQueue,
+    /// A seek of an application comes through every sink and every pad.
+    last_seek: Mutex<Option<(gst::Seqnum, seek::Awaited)>>,
     /// Parameters that were asked for and not answered yet.
     parameters: Arc<std::sync::atomic::AtomicUsize>,
     backchannels: Arc<Backchannels>,
@@ -218,6 +224,7 @@ impl Session {
             snapshot,
             ending,
             foreign,
+            last_seek: Mutex::default(),
             parameters: Arc::default(),
             backchannels,
             response_timeout,
@@ -264,6 +271,46 @@ impl Session {
     /// Ends the streams as `gst-launch -e` asks: what is queued, then EOS.
     pub fn eos(&self) {
         self.send(Command::Eos);
+    }
+
+    /// Seeks; whether the server took it, as far as that is known in time.
+    pub fn seek(&self, request: SeekRequest) -> bool {
+        let awaited = {
+            let mut last = lock::lock(&self.last_seek);
+            match last.as_ref() {
+                Some((seqnum, awaited)) if *seqnum == request.seqnum => awaited.clone(),
+                _ => {
+                    let (answer, awaited) = seek::question();
+                    *last = Some((request.seqnum, awaited.clone()));
+                    self.send(Command::Seek(Box::new(request), answer));
+                    awaited
+                }
+            }
+        };
+        // The flush waits for the push that this call comes from.
+        delivery::is_called_by_delivery() || awaited.wait(SEEK_WAIT).unwrap_or(true)
+    }
+
+    /// Seeks as soon as there is a server to ask.
+    pub fn seek_later(&self, request: SeekRequest) {
+        let (answer, awaited) = seek::question();
+        *lock::lock(&self.last_seek) = Some((request.seqnum, awaited));
+        self.send(Command::Seek(Box::new(request), answer));
+    }
+
+    /// What can be seeked in.
+    pub fn track(&self) -> Option<Track> {
+        self.snapshot.track()
+    }
+
+    /// Rate, start and stop of what is played, in stream time.
+    pub fn segment(&self) -> Option<(f64, Option<gst::ClockTime>, Option<gst::ClockTime>)> {
+        self.snapshot.segment()
+    }
+
+    /// Stream time that a pad, or the furthest, has got to.
+    pub fn position(&self, pad: Option<&str>) -> Option<gst::ClockTime> {
+        self.snapshot.position(pad)
     }
 
     /// A serialized event of the application, for every pad.
@@ -346,6 +393,9 @@ impl Session {
 /// The plugin is linked into a Rust application: its callbacks may block on a
 /// tokio runtime of their own, which panics on a worker of ours.
 pub(crate) static LINKED_STATICALLY: AtomicBool = AtomicBool::new(false);
+
+/// How long the caller of a seek waits for the server's answer. A seek that takes longer goes on.
+const SEEK_WAIT: Duration = Duration::from_secs(2);
 
 /// How long a restart waits for the TEARDOWN of the session before it.
 const PREDECESSOR_WAIT: Duration = Duration::from_secs(2);

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::handover::Backlog;
+use super::segment::NewSegment;
 use crate::rtp::stats::Nanos;
 use crate::rtsp::limits;
 
@@ -36,11 +37,8 @@ pub(super) enum Item {
         pts: Nanos,
         duration: Nanos,
     },
-    /// From the media at `at` on, stream time goes on at `time`.
-    Segment {
-        at: Nanos,
-        time: Nanos,
-    },
+    /// From here on other stream times.
+    Segment(Box<NewSegment>),
     /// Nothing from `start` on for `duration`: a muxer need not wait.
     Gap {
         start: Nanos,
@@ -55,7 +53,7 @@ impl Item {
 
     /// Events may not be lost with the media around them.
     fn must_stay(&self) -> bool {
-        matches!(self, Item::Event(_) | Item::Segment { .. })
+        matches!(self, Item::Event(_) | Item::Segment(_))
     }
 }
 
@@ -105,6 +103,10 @@ pub(super) struct Queue {
     await_key: Option<Nanos>,
     dropped: u64,
     closed: bool,
+    /// Flushes that are under way: nothing is taken.
+    held: u32,
+    /// Counts them.
+    epoch: u64,
     /// An EOS is queued: how long downstream may still hold up what is before it.
     patience: Option<(Nanos, Duration)>,
 }
@@ -225,13 +227,38 @@ impl Queue {
         self.dropped.saturating_sub(before)
     }
 
-    pub fn pop(&mut self) -> Option<Item> {
+    /// The next item, and the flush that it came after.
+    pub fn pop(&mut self) -> Option<(Item, u64)> {
+        if self.held > 0 {
+            return None;
+        }
         let item = self.items.pop_front()?;
         if let Item::Burst(burst) = &item {
             self.pinned = self.pinned.saturating_sub(burst.pinned);
             self.bursts = self.bursts.saturating_sub(1);
         }
-        Some(item)
+        Some((item, self.epoch))
+    }
+
+    /// A flush begins: what is queued goes, and nothing is taken until it ends.
+    pub fn hold(&mut self) {
+        self.clear();
+        self.patience = None;
+        self.held = self.held.saturating_add(1);
+        self.epoch = self.epoch.wrapping_add(1);
+    }
+
+    pub fn release(&mut self) {
+        self.held = self.held.saturating_sub(1);
+    }
+
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Bytes of memory that it keeps alive.
+    pub fn pinned(&self) -> usize {
+        self.pinned
     }
 
     pub fn has_media(&self) -> bool {
@@ -293,7 +320,7 @@ impl Queue {
 
 impl Backlog for Queue {
     fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.items.is_empty() || self.held > 0
     }
 
     fn is_closed(&self) -> bool {
@@ -337,7 +364,7 @@ mod tests {
             assert_eq!(dropped, if due { 10 } else { 0 }, "burst {i}");
         }
         match queue.pop() {
-            Some(Item::Burst(first)) => {
+            Some((Item::Burst(first), _)) => {
                 assert_eq!(first.pts, 20 * 40 * MS);
                 assert!(first.key && first.discont);
             }
@@ -355,7 +382,7 @@ mod tests {
         assert_eq!(push(&mut queue, burst(12 * 100 * MS, false), 1000), 13);
         assert!(!queue.has_media());
         push(&mut queue, burst(13 * 100 * MS, true), 1000);
-        assert!(matches!(queue.pop(), Some(Item::Burst(b)) if b.discont && b.key));
+        assert!(matches!(queue.pop(), Some((Item::Burst(b), _)) if b.discont && b.key));
     }
 
     #[test]
@@ -397,7 +424,7 @@ mod tests {
         assert!(queue.has_media());
         queue.held_up(40_000 * MS, 40_003 * MS);
         assert_eq!(queue.dropped(), 10);
-        assert!(matches!(queue.pop(), Some(Item::Event(_))));
+        assert!(matches!(queue.pop(), Some((Item::Event(_), _))));
         assert!(queue.is_empty());
     }
 
@@ -428,6 +455,25 @@ mod tests {
         for i in 0..20u64 {
             push(&mut queue, burst(i * 100 * MS, false), 100);
         }
-        assert!(matches!(queue.pop(), Some(Item::Event(_))));
+        assert!(matches!(queue.pop(), Some((Item::Event(_), _))));
+    }
+
+    #[test]
+    fn a_flush_empties_the_queue_and_holds_what_comes_until_it_ends() {
+        let mut queue = Queue::default();
+        queue.push(burst(0, true));
+        queue.push(Item::Event(gst::event::Eos::new()));
+        let before = queue.epoch();
+        queue.hold();
+        queue.hold();
+        queue.push(burst(MS, true));
+        assert!(queue.pop().is_none() && queue.is_empty());
+        queue.release();
+        assert!(queue.pop().is_none(), "another one is under way");
+        queue.release();
+        let (item, epoch) = queue.pop().unwrap();
+        assert!(matches!(item, Item::Burst(b) if b.pts == MS && b.discont));
+        assert_eq!(epoch, before + 2);
+        assert!(queue.is_empty());
     }
 }

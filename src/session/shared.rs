@@ -141,6 +141,8 @@ impl Shared {
 pub(super) struct Group {
     pub(super) streams: Mutex<BTreeMap<usize, Arc<Shared>>>,
     pub(super) sync: Mutex<Synchronizer>,
+    /// When the first packet of the position that is played came.
+    origin: Mutex<Option<Nanos>>,
 }
 
 impl Group {
@@ -158,6 +160,36 @@ impl Group {
     /// Streams further apart than this do not belong together; 0 is any.
     pub fn set_max_offset(&self, max_offset: Nanos) {
         lock(&self.sync).set_max_offset(max_offset);
+    }
+
+    /// A seek: the streams are to be aligned anew.
+    pub fn realign(&self) {
+        *lock(&self.origin) = None;
+        lock(&self.sync).reset();
+        for stream in lock(&self.streams).values() {
+            stream.offset.store(0, Relaxed);
+            stream.offset_mode.store(STEP, Relaxed);
+            stream.offset_pending.store(true, Release);
+        }
+    }
+
+    /// When the position that is played begins: with the first packet of any
+    /// stream, and after what has been handed over.
+    pub fn origin(&self, arrival: Nanos) -> Nanos {
+        let streams = lock(&self.streams);
+        let last = streams.values().map(|stream| stream.last_pts()).max();
+        *lock(&self.origin).get_or_insert(last.map_or(arrival, |last| arrival.max(last)))
+    }
+
+    /// Whether no stream needs more for now: one has plenty, and none that is
+    /// linked has nothing.
+    pub(super) fn has_enough(&self) -> bool {
+        let streams = lock(&self.streams);
+        let wants = |stream: &Arc<Shared>| {
+            let delivery = &stream.delivery;
+            delivery.is_linked() && !delivery.is_ended() && !delivery.has_media()
+        };
+        streams.values().any(|stream| stream.delivery.is_full()) && !streams.values().any(wants)
     }
 
     /// Whether another linked stream has nothing queued: a muxer may be

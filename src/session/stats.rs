@@ -8,6 +8,7 @@ use gst::prelude::*;
 
 use super::config::Config;
 use super::lock::lock;
+use super::seek::Track;
 use super::shared::Shared;
 use super::spans::nanos;
 use super::watchdog::monotonic;
@@ -38,6 +39,10 @@ pub(super) struct SessionStats {
     pub quirks: Vec<&'static str>,
     pub timeout: Option<Duration>,
     pub playing_since: Option<Instant>,
+    /// What can be seeked in.
+    pub track: Option<Track>,
+    /// What is played of it.
+    pub segment: Option<gst::FormattedSegment<gst::ClockTime>>,
     pub duration: Option<gst::ClockTime>,
     pub udp_buffer: Option<usize>,
     pub unknown_frames: u64,
@@ -60,6 +65,8 @@ impl SessionStats {
             quirks: Vec::new(),
             timeout: None,
             playing_since: None,
+            track: None,
+            segment: None,
             duration: None,
             udp_buffer: None,
             unknown_frames: 0,
@@ -131,6 +138,31 @@ impl Snapshot {
 
     pub fn duration(&self) -> Option<gst::ClockTime> {
         lock(&self.session).duration
+    }
+
+    pub fn track(&self) -> Option<Track> {
+        lock(&self.session).track
+    }
+
+    pub fn segment(&self) -> Option<(f64, Option<gst::ClockTime>, Option<gst::ClockTime>)> {
+        let session = lock(&self.session);
+        let segment = session.segment.as_ref()?;
+        Some((
+            segment.rate(),
+            segment.start(),
+            segment.stop().or(session.duration),
+        ))
+    }
+
+    /// Stream time that a pad has got to, or the furthest of all.
+    pub fn position(&self, pad: Option<&str>) -> Option<gst::ClockTime> {
+        let streams = lock(&self.streams);
+        let wanted = streams
+            .iter()
+            .filter(|stream| pad.is_none_or(|pad| stream.name == pad));
+        wanted
+            .filter_map(|stream| stream.shared.delivery.position())
+            .max()
     }
 
     pub fn structure(&self) -> gst::Structure {

@@ -86,8 +86,18 @@ pub enum Event {
     },
     /// All SETUPs are done and at least one succeeded.
     Ready,
-    /// The server plays. `info` holds the entries of RTP-Info by media.
+    /// The PLAY of a seek goes out: what comes from now on may be of the new position.
+    Seeking,
+    /// The server does not play from there, and goes on where it was. (It is told to, if it was
+    /// paused for the seek; `Playing` follows then.)
+    SeekRefused {
+        id: u64,
+        error: Error,
+    },
+    /// The server plays, if `seek` is there from where that one asked for. `info` holds the
+    /// entries of RTP-Info by media.
     Playing {
+        seek: Option<u64>,
         range: Option<Range>,
         info: Vec<(usize, RtpInfo)>,
         scale: Option<f64>,

@@ -29,6 +29,7 @@ mod record;
 mod redirect;
 mod request;
 mod review;
+mod seek;
 mod server_request;
 mod setup;
 mod teardown;
@@ -43,6 +44,7 @@ use std::time::{Duration, Instant};
 pub use error::{Error, ErrorKind, Phase};
 pub use event::{Event, Granted, Output, Path, Review, Reviewed};
 pub use keys::{KeyUse, OwnKeys};
+pub use seek::{Frames, Replay, Seek};
 
 use self::announce::Announcement;
 use self::describe::Presentation;
@@ -97,6 +99,8 @@ pub struct Config {
     pub udp_reconnect: bool,
     /// Where to start in a finite range, in nanoseconds.
     pub start: Option<u64>,
+    /// It is a recording that a device replays the way of ONVIF.
+    pub replay: Option<Replay>,
     /// Aggregate URL and identifier of a session that an earlier connection left behind.
     pub previous_session: Option<(String, String)>,
     pub initial_cseq: u32,
@@ -131,6 +135,7 @@ impl Config {
             client_keys: false,
             udp_reconnect: true,
             start: None,
+            replay: None,
             previous_session: None,
             initial_cseq: 1,
             review: false,

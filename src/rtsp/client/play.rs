@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::error::Error;
 use super::event::Event;
 use super::pending::{Call, Purpose};
+use super::seek::Seeks;
 use super::{Client, Intent, State, Wish};
 use crate::rtsp::message::{Headers, Method, Request, Response, Version};
 use crate::rtsp::range::{Range, parse_decimal};
@@ -22,6 +23,7 @@ pub(super) struct Playback {
     played: bool,
     /// The server plays on while its media is dropped here.
     pub(super) paused_locally: bool,
+    pub(super) seeks: Seeks,
     /// Streams that answered in this round of per-stream control.
     done: Vec<usize>,
     reply: Reply,
@@ -44,10 +46,14 @@ impl Client {
                 Intent::Play => self.send_play(now),
                 Intent::Record => self.send_record(now),
             },
+            (Some(Wish::Play), State::Playing) if self.playback.seeks.are_wanted() => {
+                self.move_position(now)
+            }
             (Some(Wish::Play), state) if state.is_running() && self.playback.paused_locally => {
                 self.playback.paused_locally = false;
                 self.emit(match self.config.intent {
                     Intent::Play => Event::Playing {
+                        seek: None,
                         range: None,
                         info: Vec::new(),
                         scale: None,
@@ -63,20 +69,25 @@ impl Client {
         }
     }
 
-    fn send_play(&mut self, now: Instant) {
+    pub(super) fn send_play(&mut self, now: Instant) {
         if !self.ready_link() {
             return;
         }
+        self.take_up_seek();
         let (stream, url) = self.control_target();
         let mut request = self.control_request(Method::Play, &url);
         if let Some(range) = self.play_range() {
             request.headers.push("Range", range);
         }
+        self.push_pace(&mut request);
         self.send(Purpose::Play { stream }, request, now);
     }
 
     /// None to resume, since a Range would seek; else stated, since some servers refuse without.
     fn play_range(&self) -> Option<String> {
+        if let Some(range) = self.playback.seeks.range() {
+            return Some(range.to_string());
+        }
         if self.playback.played || self.playback.without_range {
             return None;
         }
@@ -85,12 +96,16 @@ impl Client {
             .as_ref()
             .and_then(|presentation| presentation.sdp.range());
         let closed = described.as_ref().is_some_and(|range| range.is_closed());
-        let range = match self.config.start.filter(|_| closed) {
-            Some(start) => Range::npt_from(start),
-            None if described.is_some_and(|range| range.starts_now()) => Range::npt_now(),
-            None => return Some("npt=0-".to_string()),
+        let start = self.config.start.filter(|_| closed);
+        let range = match described {
+            Some(range) if start.is_some() => Range::between(range.unit, start, None),
+            Some(range) if range.starts_now() => Some(Range::npt_now()),
+            Some(range) if self.config.replay.is_some() => Some(range),
+            // What there is of a recording is for the server to know.
+            None if self.config.replay.is_some() => None,
+            _ => return Some("npt=0-".to_string()),
         };
-        Some(range.to_string())
+        range.map(|range| range.to_string())
     }
 
     pub(super) fn on_play(
@@ -103,10 +118,28 @@ impl Client {
         self.lost_once = false;
         if !response.is_success() {
             let with_range = call.request.headers.get("Range").is_some();
+            if self.playback.played
+                && let Some(id) = self.playback.seeks.refused()
+            {
+                // The session lives on, from where it was.
+                self.playback.done.clear();
+                self.playback.reply = Reply::default();
+                let error = self.refused(&call, &response);
+                return self.emit(Event::SeekRefused { id, error });
+            }
             return match response.status {
                 400 | 456 | 457 if with_range => {
-                    self.playback.without_range = true;
-                    self.quirk("play-range-refused");
+                    // Without the seek that it may have been for.
+                    match self.playback.seeks.refused() {
+                        Some(id) => {
+                            let error = self.refused(&call, &response);
+                            self.emit(Event::SeekRefused { id, error });
+                        }
+                        None => {
+                            self.playback.without_range = true;
+                            self.quirk("play-range-refused");
+                        }
+                    }
                 }
                 status if self.switch_control(status) => {}
                 _ => self.fail(self.refused(&call, &response), now),
@@ -125,7 +158,9 @@ impl Client {
         self.state = State::Playing;
         self.playback.played = true;
         self.playback.paused_locally = false;
+        let seek = self.playback.seeks.granted();
         self.emit(Event::Playing {
+            seek,
             range,
             info,
             scale,
@@ -150,6 +185,7 @@ impl Client {
             speed,
         } = std::mem::take(&mut self.playback.reply);
         self.emit(Event::Playing {
+            seek: None,
             range,
             info,
             scale,
@@ -219,7 +255,7 @@ impl Client {
         }
     }
 
-    fn send_pause(&mut self, now: Instant) {
+    pub(super) fn send_pause(&mut self, now: Instant) {
         let (stream, url) = self.control_target();
         let unlisted = self.methods.listed(&Method::Pause) == Some(false);
         if unlisted || self.methods.is_disabled(&Method::Pause, &url) {
@@ -247,11 +283,17 @@ impl Client {
                 self.keep_alive.hurry(now); // is the session still there? (RFC 7826 §B.4)
             }
             self.quirk("pause-refused");
+            if self.pauses_to_move() {
+                return self.playback.seeks.go_without_pause();
+            }
             return self.pause_locally(Some(self.refused(&call, &response)));
         }
         if self.round_is_done(stream) {
+            let moves = self.pauses_to_move();
             self.state = State::Ready;
-            self.emit(Event::Paused { remote: true });
+            if !moves {
+                self.emit(Event::Paused { remote: true });
+            }
         }
     }
 

@@ -201,6 +201,7 @@ impl Client {
                     return;
                 };
                 let mut request = self.session_request(Method::Setup, &url);
+                self.require_replay(&mut request);
                 if backchannel && self.config.backchannel {
                     request.headers.push("Require", BACKCHANNEL);
                 }

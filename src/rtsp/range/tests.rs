@@ -291,3 +291,39 @@ proptest! {
         let _ = parse_decimal(&value);
     }
 }
+
+// covers: B-RANGE-05, B-RANGE-11
+#[test]
+fn a_time_is_written_in_the_unit_of_the_presentation() {
+    let write = |unit, start, end| Range::between(unit, start, end).map(|range| range.to_string());
+    let s = 1_000_000_000;
+    assert_eq!(
+        write(Unit::Npt, Some(s / 2), Some(61 * s)).as_deref(),
+        Some("npt=0.5-61")
+    );
+    assert_eq!(write(Unit::Npt, None, Some(s)).as_deref(), Some("npt=-1"));
+    assert_eq!(write(Unit::Npt, None, None), None);
+    assert_eq!(
+        write(Unit::Clock, Some(0), None).as_deref(),
+        Some("clock=19700101T000000Z-")
+    );
+    let smpte = |kind, ns| write(Unit::Smpte(kind), Some(ns), None).unwrap();
+    assert_eq!(
+        smpte(SmpteType::Fps25, 3661 * s + s / 2),
+        "smpte-25=01:01:01:12-"
+    );
+    // Every frame of 20 minutes is read back as the time that it was made of.
+    for frame in 0..36_000u64 {
+        let ns = (frame * 1_001_000_000).div_ceil(30);
+        let text = smpte(SmpteType::Drop30, ns);
+        let back = Range::parse(&text).and_then(|range| range.start_ns());
+        assert!(
+            back.is_some_and(|back| back.abs_diff(ns) <= 1),
+            "{frame} {text} {back:?}"
+        );
+    }
+    assert_eq!(
+        Range::between(Unit::Smpte(SmpteType::Fps25), Some(100 * 3600 * s), None),
+        None
+    );
+}

@@ -63,6 +63,21 @@ pub(in crate::rtspsrc) static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new
             .blurb("Always append the control attribute to the base URL; else the rule of RFC 3986 is tried when the server refuses that")
             .default_value(d.force_non_compliant_url)
             .build(),
+        Bool::builder("is-live")
+            .nick("Is Live")
+            .blurb("Whether to act as a live source; else it is read as downstream takes it, like a file")
+            .default_value(d.is_live)
+            .build(),
+        Bool::builder("onvif-mode")
+            .nick("Onvif Mode")
+            .blurb("Act as an ONVIF client: recordings are replayed, and positions are nanoseconds since 1900-01-01 UTC")
+            .default_value(d.onvif_mode)
+            .build(),
+        Bool::builder("onvif-rate-control")
+            .nick("Onvif Rate Control")
+            .blurb("When in onvif-mode, whether the server is to keep the pace; else it sends as fast as it is read")
+            .default_value(d.onvif_rate_control)
+            .build(),
         Bool::builder("client-managed-mikey")
             .nick("Client Managed MIKEY")
             .blurb("Make the keys of encrypted media here, for both directions; else only where the server wants that")

@@ -159,6 +159,7 @@ impl Task {
                     ..target
                 },
                 Incoming::default(),
+                None,
             ));
         }
     }

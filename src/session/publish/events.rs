@@ -97,6 +97,8 @@ impl Task {
             // Of presentations that are played.
             Event::Described { .. }
             | Event::Playing { .. }
+            | Event::Seeking
+            | Event::SeekRefused { .. }
             | Event::SetUpAgain
             | Event::MediaProperties(_)
             | Event::EndOfStream { .. }

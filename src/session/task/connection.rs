@@ -31,6 +31,7 @@ impl Task {
             udp_reconnect: self.config.udp_reconnect,
             previous_session: self.previous_session.clone(),
             start: self.resume_at,
+            replay: self.config.replay,
             review: true,
             version: self.config.version,
             backchannel: self.config.backchannel,
@@ -138,6 +139,7 @@ impl Task {
         );
         if let Some(attempt) = &mut self.attempt {
             attempt.link = None;
+            self.gate.open();
             attempt.connecting = Some(Connecting::start(
                 self.runtimes.io(),
                 Target {
@@ -145,7 +147,11 @@ impl Task {
                     permit: attempt.client.state() == client::State::Init,
                     ..target
                 },
-                Demux::new(self.inputs.clock.clone()),
+                Demux::new(
+                    self.inputs.clock.clone(),
+                    (!self.config.live).then(|| (self.gate.clone(), self.group.clone())),
+                ),
+                (!self.config.live).then(|| self.gate.clone()),
             ));
         }
     }

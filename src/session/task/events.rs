@@ -8,6 +8,8 @@ use crate::rtsp::client::Event;
 use crate::rtsp::media_properties::Content;
 use crate::rtsp::range::Range;
 use crate::rtsp::rtp_info::RtpInfo;
+use crate::session::ingest::Start;
+use crate::session::seek::Track;
 
 impl Task {
     pub(super) fn event(&mut self, event: Event, now: Instant) {
@@ -37,13 +39,16 @@ impl Task {
             Event::MediaSetUp { media, granted, .. } => self.media_set_up(media, granted, now),
             Event::MediaSkipped { media, error } => self.media_skipped(media, &error),
             Event::Ready => self.ready(now),
+            Event::Seeking => self.seeking(),
+            Event::SeekRefused { id, error } => self.seek_refused(id, &error),
             Event::Playing {
+                seek,
                 range,
                 info,
                 scale,
                 speed,
             } => {
-                self.playing(range, &info, scale, speed, now);
+                self.playing(seek, range, &info, (scale, speed), now);
             }
             Event::Paused { .. } => {
                 if !self.wish_playing {
@@ -143,9 +148,10 @@ impl Task {
         let ended = error.kind == client::ErrorKind::ServerTeardown || said_bye;
         let has_pads = self.presented_at.is_some() || self.presenting.is_some();
         if has_pads && (self.is_at_end() || ended && self.has_an_end()) {
-            self.send_eos();
+            self.reach_end();
             self.drop_attempt(error);
-            self.over = true;
+            // What can be seeked in comes back for a seek.
+            self.over = !self.playhead.ended;
             return;
         }
         self.lost(error, now);
@@ -185,10 +191,10 @@ impl Task {
 
     fn playing(
         &mut self,
+        seek: Option<u64>,
         range: Option<Range>,
         info: &[(usize, RtpInfo)],
-        scale: Option<f64>,
-        speed: Option<f64>,
+        (scale, speed): (Option<f64>, Option<f64>),
         now: Instant,
     ) {
         let reconnected = std::mem::take(&mut self.was_lost);
@@ -198,11 +204,35 @@ impl Task {
             .as_ref()
             .and_then(|a| a.sdp.as_ref())
             .and_then(|sdp| sdp.range());
-        let finite = sdp_range.as_ref().is_some_and(Range::is_closed);
+        if self.inputs.snapshot.track().is_none()
+            && let Some(range) = range.filter(Range::is_closed)
+        {
+            // The description did not say it.
+            self.inputs.snapshot.update(|stats| {
+                stats.track = Track::of(Some(&range), false);
+                stats.duration = range.duration().map(gst::ClockTime::from_nseconds);
+            });
+        }
+        let started = self.started(seek, range.as_ref(), (scale, speed), reconnected);
         let range = range.or(sdp_range);
         let clock_ns = |ns: Option<u64>| ns.map(gst::ClockTime::from_nseconds);
-        let npt_start = clock_ns(range.as_ref().and_then(Range::start_ns));
-        let npt_stop = clock_ns(range.as_ref().and_then(Range::end_ns)).filter(|_| !reconnected);
+        let mut npt_start = clock_ns(range.as_ref().and_then(Range::start_ns));
+        let mut npt_stop =
+            clock_ns(range.as_ref().and_then(Range::end_ns)).filter(|_| !reconnected);
+        if scale.is_some_and(|scale| scale < 0.0) {
+            std::mem::swap(&mut npt_start, &mut npt_stop);
+        }
+        if started.segment.is_some() {
+            self.group.realign();
+        }
+        // Its payloaders scale what RFC 7826 §18.50 leaves alone (seen in 1.22).
+        let in_real_time = self
+            .attempt
+            .as_ref()
+            .and_then(|attempt| attempt.client.server())
+            .is_some_and(|server| server.starts_with("GStreamer RTSP"));
+        self.clock.update();
+        let moved = started.moved.then(|| self.clock.now());
         let rtt = self
             .attempt
             .as_ref()
@@ -224,15 +254,27 @@ impl Task {
                 npt_stop,
                 play_speed: Some(speed.unwrap_or(1.0)),
                 play_scale: Some(scale.unwrap_or(1.0)),
+                segment_as_is: (started.as_is || self.config.replay.is_some()).then_some(true),
             };
+            if started.flush.is_some() {
+                stream.shared.delivery.hold();
+            }
+            stream.eos &= !started.moved;
             stream.shared.delivery.event(stream.caps_event(&fields));
             stream.bye = None;
             stream.gap_until = None;
-            let mut ingest = lock(&path.ingest);
-            if let Some(start) = npt_start.filter(|_| reconnected && finite) {
-                ingest.resume_at(start.nseconds());
-            }
-            ingest.play(&fields, rtt);
+            lock(&path.ingest).play(Start {
+                fields,
+                rtt,
+                moved,
+                segment: started.segment.clone().map(Box::new),
+                time: started.time,
+                speed: started.speed,
+                in_real_time,
+            });
+        }
+        if let Some(flush) = started.flush {
+            self.flush(flush);
         }
         let Some(attempt) = &mut self.attempt else {
             return;

@@ -198,7 +198,7 @@ impl Task {
                     );
                     stream.bye = Some(now);
                 }
-                self.schedule_housekeeping(now, BYE_RESUME);
+                self.schedule_housekeeping(now, BYE_STRAGGLERS);
             }
             Fact::Nack { stream, seqs } => {
                 if let Some(path) = self.streams.get_mut(stream).and_then(|s| s.path.as_mut()) {
@@ -247,6 +247,11 @@ impl Task {
         // A pad that is unlinked for a while is not at its end.
         let goes_on = |stream: &Stream| !stream.eos && stream.shared.delivery.was_linked();
         if !self.over && !self.streams.iter().any(goes_on) {
+            if self.playhead.ended && !self.eos {
+                // A seek may go on from here.
+                self.inputs.snapshot.update(|stats| stats.state = "ended");
+                return;
+            }
             gst::debug!(CAT, "{}: all streams have ended", self.config.server.url);
             self.inputs.snapshot.update(|stats| stats.state = "ended");
             self.finish(now);
@@ -347,13 +352,17 @@ impl Task {
             .streams
             .iter()
             .any(|stream| stream.shared.delivery.is_blocked(CALM));
-        if limit.is_zero() || silence < limit || held_up || self.eos {
+        let held_up = held_up || self.gate.is_closed();
+        if held_up || self.eos || self.playhead.ended {
             return false;
         }
-        if self.is_at_end() {
+        if silence >= BYE_RESUME && self.is_at_end() {
             // RTSP 1.0 ends a range silently (RFC 2326 §A.1).
-            self.send_eos();
+            self.reach_end();
             return true;
+        }
+        if limit.is_zero() || silence < limit {
+            return false;
         }
         let age = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
         self.tell("stalled", move |message| {
@@ -372,8 +381,17 @@ impl Task {
     }
 
     pub(super) fn is_at_end(&self) -> bool {
-        self.position()
-            .is_some_and(|(position, end)| position.saturating_add(nanos(CALM)) >= end)
+        let Some((track, position)) = self.inputs.snapshot.track().zip(self.position()) else {
+            return false;
+        };
+        let (end, position) = (self.playhead.end(&track), track.stream_time(position));
+        end.zip(position).is_some_and(|(end, position)| {
+            let left = match self.playhead.pace() < 0.0 {
+                true => position.saturating_sub(end),
+                false => end.saturating_sub(position),
+            };
+            left as f64 <= nanos(CALM) as f64 * self.playhead.pace().abs().max(1.0)
+        })
     }
 
     /// UDP was granted and nothing has come: a firewall or NAT is in between.
@@ -430,7 +448,14 @@ impl Task {
         }
         self.look_at_clock();
         let clock = self.clock.now();
-        let upto = clock.saturating_sub(nanos(self.config.latency));
+        let upto = match self.config.live {
+            true => clock.saturating_sub(nanos(self.config.latency)),
+            // What the others have got to.
+            false => {
+                let last = self.streams.iter().map(|stream| stream.shared.last_pts());
+                last.max().unwrap_or(0)
+            }
+        };
         let mut next = CALM;
         let mut told = Vec::new();
         for stream in &mut self.streams {
@@ -507,12 +532,14 @@ impl Task {
         let Some(last) = self.last_bye() else {
             return CALM;
         };
-        let due = after(last, BYE_RESUME);
+        // Of what ends there anyway nothing more is to come.
+        let ends = self.is_at_end() && self.inputs.snapshot.track().is_some();
+        let due = after(last, if ends { BYE_STRAGGLERS } else { BYE_RESUME });
         if now < due {
             return due.saturating_duration_since(now);
         }
         if self.has_an_end() {
-            self.send_eos();
+            self.reach_end();
         } else {
             for stream in &mut self.streams {
                 stream.bye = None;

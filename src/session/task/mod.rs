@@ -7,6 +7,7 @@ mod events;
 mod housekeeping;
 mod keys;
 mod recovery;
+mod seeking;
 mod setup;
 
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 use gst::prelude::*;
 use tokio::sync::{mpsc, oneshot};
 
+use self::seeking::Playhead;
 use super::backchannel::Backchannels;
 use super::backoff::Backoff;
 use super::certificates;
@@ -39,7 +41,7 @@ use super::stream::{Generation, Stream};
 use super::{CAT, Command, Host};
 use crate::net::connect::ConnectError;
 use crate::net::outbox::Kind;
-use crate::net::tcp::Inbound;
+use crate::net::tcp::{Gate, Inbound};
 use crate::net::tls::Connector;
 use crate::net::udp::UdpPair;
 use crate::rtp::report::random_cname;
@@ -170,6 +172,9 @@ pub(super) struct Task {
     parameters: Parameters,
     talking: backchannel::Talking,
     pipeline_latency: Duration,
+    playhead: Playhead,
+    /// Holds the reader of the connection up where downstream sets the pace.
+    gate: Arc<Gate>,
 }
 
 impl Task {
@@ -217,6 +222,8 @@ impl Task {
             parameters: Parameters::default(),
             talking: Default::default(),
             pipeline_latency: Duration::ZERO,
+            playhead: Playhead::default(),
+            gate: Arc::default(),
             config,
             host,
             runtimes,
@@ -385,6 +392,8 @@ impl Task {
                 self.wish_playing = true;
                 self.play_if_wished(now);
             }
+            // Downstream takes nothing then, and so nothing is read.
+            Command::Pause if !self.config.live => {}
             Command::Pause => {
                 self.wish_playing = false;
                 self.hold();
@@ -393,6 +402,7 @@ impl Task {
                 }
             }
             Command::Stop => self.stop(now),
+            Command::Seek(request, answer) => self.seek(*request, answer, now),
             Command::Eos => self.send_eos(),
             Command::Event(event) if !self.pads_are_ready() => {
                 // An inactive pad would swallow it.
@@ -488,9 +498,11 @@ impl Task {
         if !self.wish_playing || self.presented_at.is_none() || self.presenting.is_some() {
             return;
         }
-        if let Some(attempt) = &mut self.attempt
-            && attempt.retiring.is_none()
-        {
+        if self.attempt.as_ref().is_none_or(|a| a.retiring.is_some()) {
+            return;
+        }
+        self.ask_for_waiting(now);
+        if let Some(attempt) = &mut self.attempt {
             attempt.client.play(now);
         }
     }
@@ -500,6 +512,7 @@ impl Task {
             return;
         }
         self.inputs.generation.end();
+        self.gate.wedge(true);
         self.stop_at = Some(after(
             now,
             TEARDOWN_MAX.max(self.config.server.teardown_timeout),

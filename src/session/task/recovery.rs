@@ -17,7 +17,7 @@ impl Task {
     pub(super) fn lost(&mut self, error: &Error, now: Instant) {
         let was_up = self.backoff.was_up();
         let newly_lost = was_up && !std::mem::replace(&mut self.was_lost, was_up);
-        if self.stop_at.is_some() || self.over {
+        if self.stop_at.is_some() || self.over || self.playhead.ended {
             self.drop_attempt(error);
             return;
         }
@@ -83,10 +83,7 @@ impl Task {
     /// Closes what the attempt has opened; the pads stay.
     pub(super) fn drop_attempt(&mut self, error: &Error) {
         // One that never played leaves the position where it was.
-        self.resume_at = self
-            .position()
-            .map(|(position, _)| position)
-            .or(self.resume_at);
+        self.resume_at = self.position().or(self.resume_at);
         let Some(attempt) = self.attempt.take() else {
             return;
         };
@@ -136,24 +133,36 @@ impl Task {
         self.fail(&error);
     }
 
-    /// Where the media of a range with an end has got to, and the end. Live
+    /// Where the media of a range with an end has got to, as the server counts. Live
     /// ranges have no place to go on from.
-    pub(super) fn position(&self) -> Option<(u64, u64)> {
+    pub(super) fn position(&self) -> Option<u64> {
         let attempt = self.attempt.as_ref()?;
-        let range = attempt
-            .sdp
-            .as_ref()?
-            .range()
-            .filter(|range| range.is_closed())?;
-        let (start, end) = (range.start_ns()?, range.end_ns()?);
+        let track = self.inputs.snapshot.track()?;
+        let last = self.streams.iter().map(|stream| stream.shared.last_pts());
+        if !self.config.live
+            && let Some(last) = last.max().filter(|last| *last > 0)
+            && self.playhead.pace() > 0.0
+        {
+            // Times are stream times.
+            return track.server_time(last);
+        }
         let playing = attempt
             .playing_since
             .map_or(Duration::ZERO, |since| since.elapsed());
         // What was silent was not played.
         let playing = playing.saturating_sub(self.silence().unwrap_or(playing));
         let played = nanos(attempt.played.saturating_add(playing));
-        let position = self.resume_at.unwrap_or(start).saturating_add(played);
-        Some((position.min(end), end))
+        let start = track.server_time(track.start.unwrap_or(0))?;
+        let from = self.resume_at.unwrap_or(start);
+        let pace = self.playhead.pace();
+        // Saturates.
+        let played = (played as f64 * pace.abs()) as u64;
+        let position = match pace < 0.0 {
+            true => from.saturating_sub(played).max(start),
+            false => from.saturating_add(played),
+        };
+        let end = track.end.and_then(|end| track.server_time(end));
+        Some(position.min(end.unwrap_or(u64::MAX)))
     }
 
     /// What the session itself finds wrong.

@@ -15,10 +15,11 @@ use crate::rtp::{self, rtx};
 use crate::rtsp::client::{ErrorKind, Granted, Path, Phase};
 use crate::rtsp::sdp::{BandwidthKind, Direction, Media};
 use crate::rtsp::transport::{Offer, Profile};
-use crate::session::delivery::Delivery;
+use crate::session::delivery::{Delivery, DeliveryMode, Feeding};
 use crate::session::ingest::{self, Ingest};
 use crate::session::keyframe::Encoding;
 use crate::session::media::UdpPath;
+use crate::session::seek::Track;
 use crate::session::shared::Shared;
 use crate::session::stats::StreamStats;
 use crate::session::stream::{self, Presentation, StreamPath};
@@ -59,8 +60,10 @@ impl Task {
             self.quirk("parameter-sets-unusable");
         }
         let range = sdp.range();
+        let onvif = self.config.replay.is_some();
         self.inputs.snapshot.update(|stats| {
             let duration = range.as_ref().and_then(|range| range.duration());
+            stats.track = Track::of(range.as_ref(), onvif);
             stats.duration = duration.map(gst::ClockTime::from_nseconds);
         });
         self.drop_unpresented();
@@ -368,8 +371,16 @@ impl Task {
             pad.clone(),
             &element,
             self.runtimes.clone(),
-            self.config.delivery,
-            self.config.buffer_lists,
+            Feeding {
+                // What makes room for a reader may not push in its place.
+                mode: match self.config.live {
+                    true => self.config.delivery,
+                    false => DeliveryMode::Thread,
+                },
+                buffer_lists: self.config.buffer_lists,
+                live: self.config.live,
+                gate: (!self.config.live).then(|| self.gate.clone()),
+            },
             Box::new(move |outcome| {
                 // A session that has gone does not care.
                 let _ = outcomes.send((key, outcome));
@@ -455,6 +466,7 @@ impl Task {
                     payload_types,
                     latency,
                     reliable,
+                    live: self.config.live,
                     probation: self.config.probation,
                     known_ssrc: granted.ssrc,
                     ntp_extension: ntp_extension(sdp, media),

@@ -286,3 +286,206 @@ fn play_is_not_repeated_after_a_timeout() {
     assert_eq!((error.kind, error.phase), (ErrorKind::Timeout, Phase::Play));
     assert!(peer.wire.is_empty());
 }
+
+fn seek(id: u64, range: &str) -> Seek {
+    Seek {
+        id,
+        range: Range::parse(range).unwrap(),
+        scale: None,
+        speed: None,
+        frames: None,
+    }
+}
+
+fn moved(peer: &mut Peer) -> Option<u64> {
+    peer.event(|event| match event {
+        Event::Playing { seek, .. } => Some(*seek),
+        _ => None,
+    })
+}
+
+fn seek_refused(peer: &mut Peer) -> u64 {
+    peer.event(|event| match event {
+        Event::SeekRefused { id, .. } => Some(*id),
+        _ => None,
+    })
+}
+
+// covers: C-PLAY-04
+#[test]
+fn a_seek_is_pause_and_play_with_a_range() {
+    let mut peer = Peer::playing(tcp(), BOTH);
+    peer.did.clear();
+    let now = peer.now;
+    peer.client.seek(seek(1, "npt=20-30"), now);
+    peer.pump();
+    peer.answer("PAUSE", 200, "");
+    assert!(!peer.saw(|event| matches!(event, Event::Paused { .. })));
+    assert!(
+        peer.saw(|event| matches!(event, Event::Seeking)),
+        "before the PLAY"
+    );
+    let play = peer.answer("PLAY", 200, "");
+    assert_eq!(header(&play, "Range").as_deref(), Some("npt=20-30"));
+    assert_eq!(header(&play, "Scale"), None);
+    assert_eq!(moved(&mut peer), Some(1));
+    assert_eq!(peer.client.state(), State::Playing);
+    assert!(peer.wire.is_empty());
+}
+
+// covers: C-PLAY-04, C-PLAY-11
+#[test]
+fn a_server_that_does_not_pause_is_moved_while_it_plays() {
+    let mut peer = Peer::playing(tcp(), BOTH);
+    for (id, pauses) in [(1, true), (2, false)] {
+        peer.did.clear();
+        let now = peer.now;
+        peer.client.seek(seek(id, "npt=20-"), now);
+        peer.pump();
+        if pauses {
+            peer.answer("PAUSE", 455, "");
+        }
+        peer.answer("PLAY", 200, "");
+        assert_eq!(moved(&mut peer), Some(id));
+        assert!(!peer.saw(|event| matches!(event, Event::Paused { .. })));
+    }
+}
+
+// covers: C-PLAY-04, C-STM-03
+#[test]
+fn a_storm_of_seeks_ends_at_the_last() {
+    let mut peer = Peer::playing(tcp(), BOTH);
+    for id in 1..=50 {
+        peer.did.clear();
+        let now = peer.now;
+        peer.client.seek(seek(id, &format!("npt={id}-")), now);
+        peer.pump();
+    }
+    peer.answer("PAUSE", 200, "");
+    let play = peer.request("PLAY");
+    assert_eq!(header(&play, "Range").as_deref(), Some("npt=50-"));
+    peer.did.clear();
+    let now = peer.now;
+    peer.client.seek(seek(51, "npt=51-"), now);
+    peer.client.seek(seek(52, "npt=52-"), now);
+    peer.pump();
+    assert!(peer.wire.is_empty(), "one is open");
+    peer.reply(&play, 200, "", "");
+    assert_eq!(moved(&mut peer), Some(50));
+    peer.answer("PAUSE", 200, "");
+    let play = peer.answer("PLAY", 200, "");
+    assert_eq!(header(&play, "Range").as_deref(), Some("npt=52-"));
+    assert_eq!(moved(&mut peer), Some(52));
+    assert!(peer.wire.is_empty());
+}
+
+// covers: C-PLAY-08
+#[test]
+fn a_refused_seek_goes_on_where_it_was() {
+    for status in [400, 403, 455, 456, 457, 500, 501] {
+        let mut peer = Peer::playing(tcp(), BOTH);
+        peer.did.clear();
+        let now = peer.now;
+        peer.client.seek(seek(7, "npt=99-"), now);
+        peer.pump();
+        peer.answer("PAUSE", 200, "");
+        peer.answer("PLAY", status, "");
+        assert_eq!(seek_refused(&mut peer), 7, "{status}");
+        if status == 501 {
+            continue;
+        }
+        let play = peer.answer("PLAY", 200, "");
+        assert_eq!(header(&play, "Range"), None, "as after any pause");
+        assert_eq!(moved(&mut peer), None);
+        assert_eq!(peer.client.state(), State::Playing);
+    }
+}
+
+// covers: C-PLAY-08, C-PLAY-02
+#[test]
+fn a_seek_before_the_first_play_is_its_range_and_may_be_refused() {
+    let mut peer = Peer::ready(tcp(), BOTH);
+    peer.did.clear();
+    let now = peer.now;
+    peer.client.seek(seek(1, "npt=5-"), now);
+    peer.pump();
+    assert!(peer.wire.is_empty(), "nothing plays yet");
+    peer.play();
+    let play = peer.answer("PLAY", 457, "");
+    assert_eq!(header(&play, "Range").as_deref(), Some("npt=5-"));
+    assert_eq!(seek_refused(&mut peer), 1);
+    let play = peer.answer("PLAY", 200, "");
+    assert_eq!(header(&play, "Range").as_deref(), Some("npt=0-"));
+    assert_eq!(moved(&mut peer), None);
+}
+
+// covers: C-PLAY-12, C-PLAY-13
+#[test]
+fn scale_and_speed_are_decimals_and_stay_over_a_pause() {
+    let mut peer = Peer::playing(tcp(), BOTH);
+    let now = peer.now;
+    let fast = Seek {
+        scale: Some(-2.0),
+        speed: Some(1.5),
+        ..seek(1, "npt=20-0")
+    };
+    peer.client.seek(fast, now);
+    peer.pump();
+    peer.answer("PAUSE", 200, "");
+    let play = peer.answer("PLAY", 200, "");
+    assert_eq!(header(&play, "Scale").as_deref(), Some("-2.0"));
+    assert_eq!(header(&play, "Speed").as_deref(), Some("1.5"));
+    peer.pause();
+    peer.answer("PAUSE", 200, "");
+    peer.play();
+    let play = peer.answer("PLAY", 200, "");
+    assert_eq!(header(&play, "Range"), None);
+    assert_eq!(header(&play, "Scale").as_deref(), Some("-2.0"));
+}
+
+// covers: C-ONVIF-11, C-ONVIF-12, C-ONVIF-13
+#[test]
+fn a_replay_is_asked_for_as_onvif_says() {
+    let config = Config {
+        replay: Some(Replay {
+            rate_control: false,
+        }),
+        ..tcp()
+    };
+    let mut peer = Peer::started(config);
+    peer.play();
+    peer.answer("OPTIONS", 200, PUBLIC);
+    peer.describe(ONE_STREAM);
+    let setup = peer.answer("SETUP", 200, TCP_REPLY);
+    assert_eq!(header(&setup, "Require").as_deref(), Some("onvif-replay"));
+    let play = peer.answer("PLAY", 200, "");
+    assert_eq!(header(&play, "Require").as_deref(), Some("onvif-replay"));
+    assert_eq!(header(&play, "Rate-Control").as_deref(), Some("no"));
+    assert_eq!(header(&play, "Immediate"), None);
+    assert_eq!(header(&play, "Frames"), None);
+    for (frames, text) in [
+        (Frames::Intra { interval_ms: None }, "intra"),
+        (
+            Frames::Intra {
+                interval_ms: Some(4000),
+            },
+            "intra/4000",
+        ),
+        (Frames::Predicted, "predicted"),
+    ] {
+        let now = peer.now;
+        let asked = Seek {
+            frames: Some(frames),
+            ..seek(1, "clock=20260101T000000Z-")
+        };
+        peer.client.seek(asked, now);
+        peer.pump();
+        let play = peer.answer("PLAY", 200, "");
+        assert_eq!(header(&play, "Frames").as_deref(), Some(text));
+        assert_eq!(
+            header(&play, "Immediate").as_deref(),
+            Some("yes"),
+            "no PAUSE"
+        );
+    }
+}
