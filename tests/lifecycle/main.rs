@@ -7,9 +7,6 @@ mod held;
 #[path = "../support/netns.rs"]
 mod netns;
 #[allow(dead_code)]
-#[path = "../support/netns.rs"]
-mod netns;
-#[allow(dead_code)]
 #[path = "../support/process.rs"]
 mod process;
 #[path = "../support/skip.rs"]

@@ -1,5 +1,6 @@
 //! A delivery in small: a reader that adds, a task and a thread that take.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use loom::cell::UnsafeCell;
@@ -8,35 +9,39 @@ use loom::sync::{Arc, Notify};
 use loom::thread::{JoinHandle, spawn};
 
 use crate::all_orders;
-use crate::handover::{Handover, Turn};
-use crate::queue::{Burst, Item, Queue};
+use crate::handover::{Backlog, Handover, Turn};
 
-/// A packet that is known by its time.
-fn burst(pts: u64) -> Item {
-    Item::Burst(Burst {
-        pts,
-        buffers: Vec::new(),
-        discont: false,
-        key: true,
-        pinned: 0,
-    })
+#[derive(Default)]
+struct Items {
+    queued: VecDeque<u32>,
+    closed: bool,
+}
+
+impl Backlog for Items {
+    fn is_empty(&self) -> bool {
+        self.queued.is_empty()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed
+    }
 }
 
 struct Delivery {
-    queue: Handover<Queue>,
+    queue: Handover<Items>,
     task: Notify,
     /// Loom fails the test if two are in here at once.
     pad: UnsafeCell<()>,
     /// The next push takes long.
     slow: AtomicBool,
     pushed: Notify,
-    taken: loom::sync::Mutex<Vec<u64>>,
+    taken: loom::sync::Mutex<Vec<u32>>,
 }
 
 impl Delivery {
     fn new(slow: bool) -> Arc<Self> {
         Arc::new(Self {
-            queue: Handover::new(Queue::default()),
+            queue: Handover::new(Items::default()),
             task: Notify::new(),
             pad: UnsafeCell::new(()),
             slow: AtomicBool::new(slow),
@@ -45,20 +50,23 @@ impl Delivery {
         })
     }
 
-    fn add(&self, item: u64) {
-        let add = |queue: &mut Queue| assert_eq!(queue.push(burst(item)), 0, "none is dropped");
+    fn add(&self, item: u32) {
+        let add = |items: &mut Items| items.queued.push_back(item);
         self.queue.change(add, || self.task.notify());
     }
 
     fn close(&self) {
-        self.queue.change(Queue::close, || {});
+        let close = |items: &mut Items| {
+            items.queued.clear();
+            items.closed = true;
+        };
+        self.queue.change(close, || {});
         self.task.notify();
     }
 
     fn drain(&self) {
-        while let Some(Item::Burst(burst)) = self.queue.with(Queue::pop) {
-            let push = |_| self.taken.lock().unwrap().push(burst.pts);
-            self.pad.with_mut(push);
+        while let Some(item) = self.queue.with(|items| items.queued.pop_front()) {
+            self.pad.with_mut(|_| self.taken.lock().unwrap().push(item));
             self.pushed.notify();
         }
     }
