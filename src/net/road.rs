@@ -9,7 +9,7 @@
 //! Each layer is an `async fn(Stream, ..) -> Result<Stream, ConnectError>`: it
 //! does its handshake on the stream of the layer below and gives back what the
 //! one above reads and writes. A layer that needs a second connection (the POST
-//! of a tunnel) asks [`Target::stream`] for it. Plain TCP, which is nearly every
+//! of a tunnel) asks `Target::stream` for it. Plain TCP, which is nearly every
 //! road, keeps the types of its halves, so that it has nothing between the socket
 //! and the reader, and its writes stay vectored; any other is boxed.
 

@@ -95,7 +95,7 @@ fn range(pspec: &glib::ParamSpec) -> Option<(i128, i128)> {
 fn each_property_of_rtspsrc_is_the_same_here_or_its_absence_has_a_reason() {
     let (ours, theirs) = (make("rtspsrc2"), make("rtspsrc"));
     let missing = missing_properties();
-    assert!(missing.len() > 10, "{missing:?}");
+    assert!(!missing.is_empty(), "the table is found");
     let mut wrong = Vec::new();
     for theirs in theirs.list_properties().iter() {
         let name = theirs.name();

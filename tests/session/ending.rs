@@ -103,6 +103,9 @@ fn bye_of_all_sources_ends_a_range_that_has_an_end() {
     mini.set(|script| script.media = false);
     mini.say_bye();
     ends(&player, &["stream_0", "stream_1"]);
+    // The session is there for a seek.
+    assert_eq!(mini.count("TEARDOWN"), 0);
+    player.state(gst::State::Null);
     mini.wait_for("TEARDOWN", 1);
 }
 

@@ -241,6 +241,8 @@ impl Task {
                 }
                 pair.rtp
                     .prepare_sending(self.config.server.udp_buffer_size)?;
+                // Only of connected sockets it is known what ICMP says; nothing else needs it.
+                let _ = pair.rtp.connect(to);
                 let peer = MediaPeer::new(*server, Some(*server), Some((port, *rtcp)));
                 let filters = (SourceFilter::host(*server), peer.rtcp_filter());
                 Some(self.start_sockets(pair, to, &lane, filters, true)?)

@@ -356,10 +356,13 @@ impl Task {
         if held_up || self.eos || self.playhead.ended {
             return false;
         }
-        if silence >= BYE_RESUME && self.is_at_end() {
-            // RTSP 1.0 ends a range silently (RFC 2326 §A.1).
-            self.reach_end();
-            return true;
+        if self.is_at_end() {
+            // RTSP 1.0 ends a range silently (RFC 2326 §A.1): silence is no loss there.
+            let ends = silence >= BYE_RESUME;
+            if ends {
+                self.reach_end();
+            }
+            return ends;
         }
         if limit.is_zero() || silence < limit {
             return false;
