@@ -197,6 +197,8 @@ fuzz_target!(|data: &[u8]| {
             }
             16 => {
                 let (seq, rtptime) = (input.u16(), input.u32());
+                // A recording goes on anywhere after a seek.
+                stream.shown = None;
                 stream.receiver.set_anchor(Anchor {
                     seq: (seq != 0).then_some(seq),
                     rtptime: (rtptime != 0).then_some(rtptime),

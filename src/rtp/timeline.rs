@@ -168,6 +168,8 @@ pub(super) struct Timeline {
     /// No presentation time of a live stream is before this one.
     floor: i64,
     last_pts: i64,
+    /// The last timestamp, and its presentation time.
+    shown: Option<(u64, i64)>,
     sync: i64,
     sync_target: i64,
     sync_step: bool,
@@ -189,6 +191,7 @@ impl Timeline {
             follower: Follower::new(),
             floor: 0,
             last_pts: 0,
+            shown: None,
             sync: 0,
             sync_target: 0,
             sync_step: false,
@@ -265,6 +268,7 @@ impl Timeline {
     /// Presentation times go on from here.
     pub(super) fn set_floor(&mut self, pts: Nanos) {
         self.floor = signed(pts);
+        self.shown = None;
     }
 
     /// Starts anew with the next packet. Presentation times go on from the
@@ -400,6 +404,14 @@ impl Timeline {
             self.floor = self.floor.saturating_add(i64::from(is_new));
             pts = self.floor;
         }
+        // Whatever changes between the packets of a frame counts for the next one.
+        if let Some((rtp, shown)) = self.shown
+            && rtp == ext_rtp
+            && !(started || jump)
+        {
+            pts = shown;
+        }
+        self.shown = Some((ext_rtp, pts));
         self.last_pts = self.last_pts.max(pts);
         Stamp {
             ext_rtp,

@@ -366,3 +366,15 @@ fn frames_behind_the_old_timeline_have_times_of_their_own() {
     }
     assert!(last > floor + 500 * MS as u64);
 }
+
+#[test]
+fn a_frame_has_one_time_whatever_changes_between_its_packets() {
+    let mut t = Timeline::new(90_000, true, 200 * MS as u64);
+    let frames = frames(1, 0, |_| 0);
+    let before = t.stamp(frames[0].rtp, frames[0].arrival as u64).pts;
+    t.set_sync_offset(300 * MS, SyncMode::Step);
+    let same = t.stamp(frames[0].rtp, frames[0].arrival as u64).pts;
+    assert_eq!(same, before);
+    let next = t.stamp(frames[1].rtp, frames[1].arrival as u64).pts;
+    assert_eq!(next, before + (40 + 300) * MS as u64);
+}

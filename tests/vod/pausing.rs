@@ -55,7 +55,9 @@ fn the_position_holds_over_ten_pauses() {
                 continue;
             };
             let off = frame_at(stream) - f64::from(number);
-            assert!(off.abs() < 3.0, "{mode:?}: frame {number} at {stream}");
+            // Live, pictures that come at once after a start are brought closer together.
+            let most = if mode.is_empty() { 8.0 } else { 3.0 };
+            assert!(off.abs() < most, "{mode:?}: frame {number} at {stream}");
         }
     }
 }

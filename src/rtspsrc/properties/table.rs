@@ -64,7 +64,7 @@ pub(in crate::rtspsrc) static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new
             .default_value(d.force_non_compliant_url)
             .build(),
         Bool::builder("is-live")
-            .nick("Is Live")
+            .nick("Is live")
             .blurb("Whether to act as a live source; else it is read as downstream takes it, like a file")
             .default_value(d.is_live)
             .build(),
