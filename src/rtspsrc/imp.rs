@@ -67,10 +67,12 @@ impl RtspSrc2 {
     }
 
     pub(super) fn is_live(&self) -> bool {
+        // The settings come before the state; where both are locked, in this order.
+        let wanted = lock(&self.settings).is_live;
         let state = lock(&self.state);
         match state.session {
             Some(_) => state.live,
-            None => lock(&self.settings).is_live,
+            None => wanted,
         }
     }
 
