@@ -37,7 +37,9 @@ fn crypto(line: &str) {
 
 fn packets(input: &mut Input) {
     let suite = Suite::ALL[usize::from(input.byte()) % Suite::ALL.len()];
-    let material: Vec<u8> = (0..suite.key_len() + suite.salt_len()).map(|n| n as u8).collect();
+    let material: Vec<u8> = (0..suite.key_len() + suite.salt_len())
+        .map(|n| n as u8)
+        .collect();
     let mut master = MasterKey::new(suite, &material).expect("of that length");
     master.mki = vec![7; usize::from(input.byte() % 5)];
     let keys = Keys::new(suite, master);
